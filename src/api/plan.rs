@@ -1,0 +1,124 @@
+//! `Plan`: how big an instance is, and its bounds.
+
+use super::shared::{Amounts, InUseStatus, Replicas, Resources};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How big an instance is. A change reaches all tenants of the plan.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "tenantry.dev",
+    version = "v1alpha1",
+    kind = "Plan",
+    status = "InUseStatus",
+    derive = "PartialEq",
+    category = "tenantry",
+    cel,
+    doc = "How big an instance is: resources and pods for each component, a quota for the whole, limits in the database.",
+    validation = Rule::new("self.metadata.name.size() <= 63").message("a plan's name has at most 63 characters: choose a shorter one"),
+    printcolumn(name = "CPU", type_ = "string", json_path = ".spec.quota.requests\\.cpu", description = "CPU that all pods of an instance may ask for"),
+    printcolumn(name = "Memory", type_ = "string", json_path = ".spec.quota.requests\\.memory", description = "Memory that all pods of an instance may ask for"),
+    printcolumn(name = "Connections", type_ = "integer", json_path = ".spec.database.connections", description = "Database connections"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since when the plan exists")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanSpec {
+    /// For components that `components` doesn't name, for the migration, and for containers that say nothing.
+    #[serde(default)]
+    pub defaults: PlanDefaults,
+
+    /// By the name of the blueprint's component.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20))]
+    pub components: BTreeMap<String, PlanComponent>,
+
+    /// The hard limits of the namespace's ResourceQuota, such as `requests.memory: 4Gi` or `pods: "20"`. No quota, where left
+    /// out. Leave room for one more pod of each component, which a rolling update starts before the old one ends.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20))]
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$') && k.size() <= 100)").message("each key of quota is the name of a resource, such as requests.cpu, limits.memory or pods"))]
+    pub quota: Amounts,
+
+    /// Limits in the database.
+    #[serde(default)]
+    pub database: PlanDatabase,
+}
+
+/// The size of components that a plan doesn't name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanDefaults {
+    /// What each container asks for and may use.
+    #[serde(default = "default_resources")]
+    pub resources: Resources,
+}
+
+impl Default for PlanDefaults {
+    fn default() -> Self {
+        Self { resources: default_resources() }
+    }
+}
+
+/// A memory limit, because a pod without one can take its node down; no CPU limit, because it only makes idle CPU unusable.
+fn default_resources() -> Resources {
+    let amounts = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), super::shared::Amount((*v).to_owned()))).collect();
+    Resources { requests: amounts(&[("cpu", "50m"), ("memory", "128Mi")]), limits: amounts(&[("memory", "256Mi")]) }
+}
+
+/// The size of one component.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanComponent {
+    /// How many pods run, and the bounds of what a tenant may choose. One, where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
+    /// What each container asks for and may use; the defaults', where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// The share of the requested CPU, in percent, beyond which the autoscaler adds pods. 75, where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub target_cpu_percent: Option<i32>,
+}
+
+/// Limits in the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanDatabase {
+    /// Connections that each login may hold at once.
+    #[serde(default = "default_connections")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub connections: i32,
+    /// Seconds after which a statement is ended. A default of the session, which the tenant's code can change; 0 is no limit.
+    #[serde(default = "default_statement_timeout")]
+    #[schemars(range(min = 0, max = 86400))]
+    pub statement_timeout_seconds: i32,
+    /// Seconds after which a session is ended that holds a transaction open and does nothing; 0 is no limit.
+    #[serde(default = "default_idle_in_transaction_timeout")]
+    #[schemars(range(min = 0, max = 86400))]
+    pub idle_in_transaction_timeout_seconds: i32,
+}
+
+impl Default for PlanDatabase {
+    fn default() -> Self {
+        Self {
+            connections: default_connections(),
+            statement_timeout_seconds: default_statement_timeout(),
+            idle_in_transaction_timeout_seconds: default_idle_in_transaction_timeout(),
+        }
+    }
+}
+
+fn default_connections() -> i32 {
+    20
+}
+
+fn default_statement_timeout() -> i32 {
+    60
+}
+
+fn default_idle_in_transaction_timeout() -> i32 {
+    300
+}

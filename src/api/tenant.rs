@@ -1,0 +1,242 @@
+//! `Tenant`: one customer, and what is particular about it.
+
+use super::shared::Replicas;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A customer of the product that a Blueprint describes. From it the operator makes, and keeps, a whole instance:
+/// a namespace with guard rails, a database with its own login, secrets, workloads and routes.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "tenantry.dev",
+    version = "v1alpha1",
+    kind = "Tenant",
+    status = "TenantStatus",
+    derive = "PartialEq",
+    shortname = "tn",
+    category = "tenantry",
+    cel,
+    doc = "A customer of the product that a Blueprint describes, and its whole instance.",
+    validation = Rule::new("self.metadata.name.size() <= 40").message("a tenant's name has at most 40 characters, because namespaces, hosts and database roles are made from it: choose a shorter one"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("a tenant's name has only small letters, digits and hyphens (no dots), and begins and ends with a letter or digit, because it becomes part of a host name: write acme-west instead of acme.west"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether all that was asked for is so"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Why it is, or is not yet, ready"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url", description = "Where the instance is reached"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version", description = "The version that serves"),
+    printcolumn(name = "Plan", type_ = "string", json_path = ".spec.plan", description = "The tenant's plan"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since when the tenant exists"),
+    printcolumn(name = "Blueprint", type_ = "string", json_path = ".spec.blueprint", priority = 1, description = "The product"),
+    printcolumn(name = "Server", type_ = "string", json_path = ".status.database.server", priority = 1, description = "The DatabaseServer that holds the tenant's data"),
+    printcolumn(name = "Customer", type_ = "string", json_path = ".spec.displayName", priority = 1, description = "The customer's name"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1, description = "The reason, as a sentence")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.blueprint == oldSelf.blueprint").message("blueprint can't be changed, because another product would meet this one's data: make a new Tenant for the other product"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.region) || (has(self.region) && self.region == oldSelf.region)").message("region can't be changed once it is set, because the data would have to move: make a new Tenant in the other region"))]
+pub struct TenantSpec {
+    /// The customer's name, as people write it.
+    #[schemars(length(min = 1, max = 80))]
+    #[x_kube(validation = Rule::new("!self.matches('[\\\\x00-\\\\x1f\\\\x7f]')").message("displayName is one line of text, without control characters"))]
+    pub display_name: String,
+
+    /// The name of the Blueprint: the product that the customer gets. It can't be changed later.
+    #[schemars(length(min = 1, max = 63))]
+    pub blueprint: String,
+
+    /// The name of the Plan: how big the instance is.
+    #[schemars(length(min = 1, max = 63))]
+    pub plan: String,
+
+    /// The region of the database server and of the nodes (their label `topology.kubernetes.io/region`). Any, where
+    /// left out. It can't be changed once it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("region must look like a label's value, such as eu-central"))]
+    pub region: Option<String>,
+
+    /// Which version runs. The blueprint's, where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<TenantRelease>,
+
+    /// Further host names, beside `<name>.<baseDomain of the blueprint>`. The customer points them to the ingress.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(d, d.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\\\\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$'))").message("each of domains is a full host name in small letters, such as projects.acme.com: without https://, a path, a port or a *, and in punycode (xn--…) where it has other letters"))]
+    pub domains: Vec<String>,
+
+    /// Values for the settings that the blueprint lets a tenant set, by the name of their environment variable.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 50))]
+    #[x_kube(validation = Rule::new("self.all(k, self[k].size() <= 1000)").message("a setting has at most 1000 characters"))]
+    pub settings: BTreeMap<String, Setting>,
+
+    /// The look of the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branding: Option<Branding>,
+
+    /// What differs from the plan, by the name of the blueprint's component, within the plan's bounds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20))]
+    pub components: BTreeMap<String, TenantComponent>,
+
+    /// Takes the instance out of service: no pods, no route, the data untouched. Setting it back brings it back.
+    #[serde(default)]
+    pub suspended: bool,
+
+    /// The end of a trial: from this moment on the instance is suspended; it is never deleted by this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+
+    /// What concerns the tenant's database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<TenantDatabase>,
+
+    /// What happens when the Tenant is deleted.
+    #[serde(default)]
+    pub deletion: Deletion,
+}
+
+/// A setting's value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Setting(#[schemars(length(max = 1000))] pub String);
+
+/// Which version a tenant runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantRelease {
+    /// A version of the product, which is also the tag of its image. The tenant stays on it until it is changed by hand.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("version must be the tag of an image that is also a label's value, such as 2026.11.3"))]
+    pub version: String,
+}
+
+/// The look of an instance. Containers get it as environment variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Branding {
+    /// The main colour, as `BRANDING_PRIMARY_COLOR`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 9))]
+    #[x_kube(validation = Rule::new("self.matches('^#[0-9a-fA-F]{6}$')").message("primaryColor is # and six hexadecimal digits, in quotes, such as \"#0a5c36\""))]
+    pub primary_color: Option<String>,
+    /// The address of the logo, as `BRANDING_LOGO_URL`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^ \"<>\\'\\\\\\\\]+$')").message("logoUrl is an https address, such as https://acme.com/logo.svg"))]
+    pub logo_url: Option<String>,
+}
+
+/// What a tenant sets of a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantComponent {
+    /// How many pods; the plan's, where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
+}
+
+/// What a tenant's manifest says of its database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantDatabase {
+    /// The UID of a former Tenant of this name whose retained data this one takes over. The message of the stalled
+    /// Tenant names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub adopt: Option<String>,
+}
+
+/// What happens when a Tenant is deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deletion {
+    /// What becomes of the data in the database.
+    #[serde(default)]
+    pub policy: DeletionPolicy,
+    /// Refuses the deletion of this Tenant until it is set back.
+    #[serde(default)]
+    pub protected: bool,
+}
+
+/// What becomes of a deleted tenant's data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// The logins are locked; the data stays in the database until an admin drops it.
+    #[default]
+    Retain,
+    /// The data, the roles and the logins are dropped.
+    Delete,
+}
+
+/// What the operator saw and did. Only the operator writes it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
+pub struct TenantStatus {
+    /// The generation of the manifest that the rest of this status speaks of; -1 before the first look.
+    #[serde(default = "not_observed")]
+    pub observed_generation: i64,
+    /// Where the instance is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The version whose migration is done and whose pods serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The version that served before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_version: Option<String>,
+    /// The namespace of the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Where the tenant's data is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseStatus>,
+    /// The last migration that ended well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<MigrationStatus>,
+    /// `Ready`, then `Reconciling` or `Stalled` while they are so, then one for each step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+fn not_observed() -> i64 {
+    -1
+}
+
+/// Where a tenant's data is. Set once; the tenant stays there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseStatus {
+    /// The DatabaseServer.
+    pub server: String,
+    /// The database on that server.
+    pub name: String,
+    /// The schema, where many tenants share the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The role that owns all the tenant's data.
+    pub owner: String,
+}
+
+/// A migration that ended well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationStatus {
+    /// The version that it migrated to.
+    pub version: String,
+    /// Digest of what it ran; the same is not run twice.
+    pub key: String,
+}
+
+impl Tenant {
+    /// The conditions, or none where there is no status yet.
+    pub fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |s| &s.conditions)
+    }
+}
