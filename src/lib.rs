@@ -1,3 +1,12 @@
-//! Tenantry: an independent, personalised instance of one product for each customer.
-pub mod api;
+//! Tenantry: an independent, personalised instance of one web product for each customer.
+//!
+//! ```text
+//! watches ──► inventory ──► queue ──► reconcile ──┬─► resolve ─► render ─► apply   (Kubernetes)
+//!                                                 ├─► plan ─► ensure              (Postgres)
+//!                                                 └─► assess ─► status            (the tenant's conditions)
+//! ```
+//!
+//! What decides is pure and in [`api`] and [`instance`]; what talks is thin.
 
+pub mod api;
+pub mod instance;

@@ -1,0 +1,165 @@
+//! Kinds of Kubernetes objects: those that every instance has, and those that an admin allows as extras.
+
+use kube::core::ApiResource;
+use std::borrow::Cow;
+use std::str::FromStr;
+
+/// A kind, and how the API calls it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind {
+    /// The group; empty for the core group.
+    pub group: Cow<'static, str>,
+    /// The version.
+    pub version: Cow<'static, str>,
+    /// The kind, such as `Deployment`.
+    pub kind: Cow<'static, str>,
+    /// Its name in paths, such as `deployments`.
+    pub plural: Cow<'static, str>,
+}
+
+const fn kind(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Kind {
+    Kind { group: Cow::Borrowed(group), version: Cow::Borrowed(version), kind: Cow::Borrowed(kind), plural: Cow::Borrowed(plural) }
+}
+
+#[allow(missing_docs)]
+impl Kind {
+    pub const NAMESPACE: Self = kind("", "v1", "Namespace", "namespaces");
+    pub const ROLE_BINDING: Self = kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings");
+    pub const RESOURCE_QUOTA: Self = kind("", "v1", "ResourceQuota", "resourcequotas");
+    pub const LIMIT_RANGE: Self = kind("", "v1", "LimitRange", "limitranges");
+    pub const NETWORK_POLICY: Self = kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies");
+    pub const SERVICE_ACCOUNT: Self = kind("", "v1", "ServiceAccount", "serviceaccounts");
+    pub const SECRET: Self = kind("", "v1", "Secret", "secrets");
+    pub const CONFIG_MAP: Self = kind("", "v1", "ConfigMap", "configmaps");
+    pub const SERVICE: Self = kind("", "v1", "Service", "services");
+    pub const DEPLOYMENT: Self = kind("apps", "v1", "Deployment", "deployments");
+    pub const HORIZONTAL_POD_AUTOSCALER: Self = kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers");
+    pub const POD_DISRUPTION_BUDGET: Self = kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets");
+    pub const INGRESS: Self = kind("networking.k8s.io", "v1", "Ingress", "ingresses");
+    pub const HTTP_ROUTE: Self = kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
+    pub const JOB: Self = kind("batch", "v1", "Job", "jobs");
+}
+
+impl Kind {
+    /// The kinds that are watched wherever the operator runs. Secrets are not among them: it may read them only where a tenant lives. HTTPRoutes
+    /// are not, because a cluster may not know them.
+    pub const WATCHED: [Self; 14] = [
+        Self::NAMESPACE,
+        Self::ROLE_BINDING,
+        Self::RESOURCE_QUOTA,
+        Self::LIMIT_RANGE,
+        Self::NETWORK_POLICY,
+        Self::SERVICE_ACCOUNT,
+        Self::CONFIG_MAP,
+        Self::SERVICE,
+        Self::DEPLOYMENT,
+        Self::HORIZONTAL_POD_AUTOSCALER,
+        Self::POD_DISRUPTION_BUDGET,
+        Self::INGRESS,
+        Self::JOB,
+        Self::HTTP_ROUTE,
+    ];
+
+    /// Group and version as a manifest writes them.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// As kube's dynamic API wants it.
+    pub fn api_resource(&self) -> ApiResource {
+        ApiResource {
+            group: self.group.to_string(),
+            version: self.version.to_string(),
+            api_version: self.api_version(),
+            kind: self.kind.to_string(),
+            plural: self.plural.to_string(),
+        }
+    }
+
+    /// Whether objects of the kind are in no namespace. Of ours, only the namespace itself.
+    pub fn is_cluster_scoped(&self) -> bool {
+        *self == Self::NAMESPACE
+    }
+}
+
+/// Why a text names no kind that may be allowed as an extra.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KindParseError {
+    /// It has another form.
+    #[error("{0:?} is not of the form GROUP/VERSION/KIND or GROUP/VERSION/KIND/PLURAL, such as monitoring.coreos.com/v1/PodMonitor")]
+    Form(String),
+    /// It would give a blueprint rights that guard the cluster.
+    #[error("{0} can't be an extra, because tenants' isolation rests on it")]
+    Forbidden(String),
+}
+
+impl FromStr for Kind {
+    type Err = KindParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || KindParseError::Form(text.to_owned());
+        let parts: Vec<_> = text.split('/').collect();
+        let (group, version, kind, plural) = match parts.as_slice() {
+            ["v1", kind] => ("", "v1", *kind, None),
+            [group, version, kind] => (*group, *version, *kind, None),
+            [group, version, kind, plural] => (*group, *version, *kind, Some((*plural).to_owned())),
+            _ => return Err(form()),
+        };
+        if version.is_empty() || !kind.starts_with(|c: char| c.is_ascii_uppercase()) {
+            return Err(form());
+        }
+        let guarded =
+            matches!(group, "rbac.authorization.k8s.io" | "admissionregistration.k8s.io" | "apiextensions.k8s.io" | crate::api::GROUP)
+                || (group.is_empty()
+                    && matches!(kind, "Namespace" | "Secret" | "ResourceQuota" | "LimitRange" | "ServiceAccount" | "Pod" | "Node"))
+                || (group == "networking.k8s.io" && kind == "NetworkPolicy");
+        if guarded {
+            return Err(KindParseError::Forbidden(text.to_owned()));
+        }
+        let plural = plural.unwrap_or_else(|| plural_of(kind));
+        Ok(Self {
+            group: Cow::Owned(group.to_owned()),
+            version: Cow::Owned(version.to_owned()),
+            kind: Cow::Owned(kind.to_owned()),
+            plural: Cow::Owned(plural),
+        })
+    }
+}
+
+/// English plurals as Kubernetes forms them. A kind that forms it otherwise is given with its plural.
+fn plural_of(kind: &str) -> String {
+    let lower = kind.to_ascii_lowercase();
+    match lower.as_bytes() {
+        [.., b's' | b'x'] | [.., b'c' | b's', b'h'] => format!("{lower}es"),
+        [.., before, b'y'] if !b"aeiou".contains(before) => format!("{}ies", &lower[..lower.len() - 1]),
+        _ => format!("{lower}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_read_from_its_path() {
+        let kind: Kind = "monitoring.coreos.com/v1/PodMonitor".parse().unwrap();
+        assert_eq!((kind.api_version().as_str(), kind.plural.as_ref()), ("monitoring.coreos.com/v1", "podmonitors"));
+        assert_eq!("v1/ConfigMap".parse::<Kind>().unwrap().api_version(), "v1");
+        assert_eq!("networking.k8s.io/v1/Ingress".parse::<Kind>().unwrap().plural, "ingresses");
+        assert_eq!("cilium.io/v2/CiliumNetworkPolicy".parse::<Kind>().unwrap().plural, "ciliumnetworkpolicies");
+    }
+
+    #[test]
+    fn what_isolation_rests_on_is_no_extra() {
+        for text in [
+            "rbac.authorization.k8s.io/v1/RoleBinding",
+            "v1/Secret",
+            "v1/Namespace",
+            "networking.k8s.io/v1/NetworkPolicy",
+            "tenantry.dev/v1alpha1/Tenant",
+        ] {
+            assert!(matches!(text.parse::<Kind>(), Err(KindParseError::Forbidden(_))), "{text}");
+        }
+        assert!(matches!("PodMonitor".parse::<Kind>(), Err(KindParseError::Form(_))));
+    }
+}
