@@ -9,4 +9,5 @@
 //! What decides is pure and in [`api`] and [`instance`]; what talks is thin.
 
 pub mod api;
+pub mod database;
 pub mod instance;

@@ -1,0 +1,207 @@
+//! One connection to a server: the only place that speaks to the Postgres client library.
+
+use super::DatabaseError;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A server that takes longer counts as unreachable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How connections are protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// The certificate is verified.
+    VerifyFull,
+    /// The certificate is not looked at.
+    Require,
+    /// In clear.
+    Disable,
+}
+
+/// How a server is reached, and as whom.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Name or IP address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The database to connect to, which is also the one that schemas are in.
+    pub database: String,
+    /// The role.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// How the connection is protected.
+    pub tls: TlsMode,
+    /// The authority of the server's certificate as PEM; the system's, where there is none.
+    pub authority: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}:{}/{}", self.user, self.host, self.port, self.database)
+    }
+}
+
+/// An open connection. It closes when it is dropped.
+pub struct Session {
+    client: Client,
+    statements: Arc<AtomicU64>,
+}
+
+impl Session {
+    /// Connects. Names are looked up in Postgres' own catalog alone, so that no tenant's object is ever run with the operator's rights.
+    pub async fn open(address: &Address, database: &str, statements: Arc<AtomicU64>) -> Result<Self, DatabaseError> {
+        let mut config = Config::new();
+        config
+            .host(&address.host)
+            .port(address.port)
+            .dbname(database)
+            .user(&address.user)
+            .password(&address.password)
+            .application_name("tenantry")
+            .options("-c search_path=pg_catalog,pg_temp -c statement_timeout=30s -c lock_timeout=10s -c client_min_messages=warning")
+            .connect_timeout(CONNECT_TIMEOUT);
+        let name = format!("{}:{}", address.host, address.port);
+        let unreachable = |cause: String| DatabaseError::Unreachable { address: name.clone(), cause };
+        let connecting = async {
+            if address.tls == TlsMode::Disable {
+                config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+                let (client, connection) = config.connect(NoTls).await.map_err(|error| connect_error(&name, &error))?;
+                drive(connection);
+                return Ok(client);
+            }
+            config.ssl_mode(tokio_postgres::config::SslMode::Require);
+            let tls = MakeRustlsConnect::new(tls_config(address).map_err(unreachable)?);
+            let (client, connection) = config.connect(tls).await.map_err(|error| connect_error(&name, &error))?;
+            drive(connection);
+            Ok(client)
+        };
+        let client = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .unwrap_or_else(|_| Err(unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))))?;
+        Ok(Self { client, statements })
+    }
+
+    /// Runs a query with bound parameters.
+    pub async fn query(&self, doing: &str, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DatabaseError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.client.query(sql, parameters).await.map_err(|error| refused(doing, &error))
+    }
+
+    /// Runs a statement that takes no parameters.
+    pub async fn execute(&self, doing: &str, sql: &str) -> Result<(), DatabaseError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.client.batch_execute(sql).await.map_err(|error| refused(doing, &error))
+    }
+}
+
+fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)
+where
+    tokio_postgres::Connection<S, T>: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+{
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a database connection ended");
+        }
+    });
+}
+
+fn connect_error(address: &str, error: &tokio_postgres::Error) -> DatabaseError {
+    let address = address.to_owned();
+    match error.as_db_error() {
+        Some(said) if said.code().code().starts_with("28") => {
+            DatabaseError::AuthenticationFailed { address, cause: said.message().to_owned() }
+        }
+        Some(said) => DatabaseError::Unreachable { address, cause: said.message().to_owned() },
+        None => DatabaseError::Unreachable { address, cause: causes(error) },
+    }
+}
+
+/// The server's message, without the statement and the values that its detail may repeat.
+fn refused(doing: &str, error: &tokio_postgres::Error) -> DatabaseError {
+    let doing = doing.to_owned();
+    match error.as_db_error() {
+        Some(said) => DatabaseError::Refused { doing, cause: said.message().to_owned(), code: said.code().code().to_owned() },
+        None => DatabaseError::Refused { doing, cause: causes(error), code: String::new() },
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn tls_config(address: &Address) -> Result<rustls::ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    if address.tls == TlsMode::Require {
+        return Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))).with_no_client_auth());
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    match &address.authority {
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|error| format!("ca.crt of the admin Secret is no PEM certificate: {error}"))?;
+                roots.add(certificate).map_err(|error| format!("ca.crt of the admin Secret can't be used: {error}"))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Takes any certificate, as libpq does with `sslmode=require`; the signatures of the handshake are still verified.
+#[derive(Debug)]
+struct Unverified(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &rustls::pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
