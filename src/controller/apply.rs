@@ -1,0 +1,218 @@
+//! The only writer of an instance's objects: creates what is missing, changes what differs, and never touches what isn't the tenant's.
+
+use super::inventory::{Inventory, Observed};
+use crate::api::labels;
+use crate::instance::render::{Object, ObjectKey};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::DynamicObject;
+use kube::Client;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long after a RoleBinding was made the API server may still refuse what it allows.
+const AUTHORIZATION_LAG: Duration = Duration::from_secs(2);
+
+/// Why an object isn't as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It exists and belongs to somebody else.
+    #[error("{key} exists already and isn't this tenant's; it is not touched: delete or rename it")]
+    NotOurs {
+        /// Which one.
+        key: ObjectKey,
+    },
+    /// The API server refuses it for good.
+    #[error("the API server refuses {key}: {message}")]
+    Refused {
+        /// Which one.
+        key: ObjectKey,
+        /// What it said.
+        message: String,
+    },
+    /// Trying again may help.
+    #[error("{key}: {source}")]
+    Api {
+        /// Which one.
+        key: ObjectKey,
+        /// What happened.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Writes for one tenant.
+pub struct Applier<'a> {
+    /// The API server.
+    pub client: &'a Client,
+    /// Where the answers go.
+    pub inventory: &'a Inventory,
+    /// The tenant's UID.
+    pub uid: &'a str,
+}
+
+impl Applier<'_> {
+    /// Brings one object to what is wanted; tells whether that took a write.
+    ///
+    /// # Errors
+    /// Where it isn't the tenant's, or the API server doesn't take it.
+    pub async fn apply(&self, desired: &Object, observed: Option<&Arc<Observed>>) -> Result<bool, ApplyError> {
+        let desired = desired.clone().annotated(labels::APPLIED, &desired.digest());
+        match observed {
+            Some(observed) => self.update(&desired, observed).await,
+            None => self.create(&desired).await,
+        }
+    }
+
+    async fn create(&self, desired: &Object) -> Result<bool, ApplyError> {
+        let api = self.api(&desired.key);
+        let object: DynamicObject = serde_json::from_value(desired.content.clone()).unwrap_or_else(|_| empty(&desired.key));
+        let parameters = PostParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
+        let started = std::time::Instant::now();
+        loop {
+            match api.create(&parameters, &object).await {
+                Ok(created) => {
+                    self.inventory.record(&desired.key.kind, created);
+                    return Ok(true);
+                }
+                Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => break,
+                Err(kube::Error::Api(status)) if status.code == 403 && started.elapsed() < AUTHORIZATION_LAG && !is_quota(&status.message) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => return Err(self.failed(&desired.key, error)),
+            }
+        }
+        let found = api.get(&desired.key.name).await.map_err(|error| self.failed(&desired.key, error))?;
+        self.update(desired, &Arc::new(Observed::new(found))).await
+    }
+
+    async fn update(&self, desired: &Object, observed: &Observed) -> Result<bool, ApplyError> {
+        let key = &desired.key;
+        if observed.owner.as_deref() != Some(self.uid) {
+            return Err(ApplyError::NotOurs { key: key.clone() });
+        }
+        if is_within(&desired.content, &observed.content()) {
+            return Ok(false);
+        }
+        let api = self.api(key);
+        if let Some(index) = observed.created_entry {
+            let found = self.own_by_apply(&api, key, observed, index).await.map_err(|error| self.failed(key, error))?;
+            self.inventory.record(&key.kind, found);
+        }
+        // The UID is a precondition: what was made anew meanwhile is somebody else's until it was looked at.
+        let mut content = desired.content.clone();
+        content["metadata"]["uid"] = observed.uid.clone().into();
+        let changed = api
+            .patch(&key.name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&content))
+            .await
+            .map_err(|error| self.failed(key, error))?;
+        self.inventory.record(&key.kind, changed);
+        Ok(true)
+    }
+
+    /// Makes the fields that our creation set fields of our applies, because an apply only takes away what an apply has set.
+    async fn own_by_apply(
+        &self,
+        api: &Api<DynamicObject>,
+        key: &ObjectKey,
+        observed: &Observed,
+        index: usize,
+    ) -> Result<DynamicObject, kube::Error> {
+        let path = format!("/metadata/managedFields/{index}");
+        let operations = json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": observed.resource_version.to_string()},
+            {"op": "test", "path": format!("{path}/manager"), "value": labels::MANAGER},
+            {"op": "replace", "path": format!("{path}/operation"), "value": "Apply"},
+        ]);
+        api.patch(&key.name, &PatchParams::default(), &Patch::<()>::Json(serde_json::from_value(operations).unwrap_or_default())).await
+    }
+
+    /// Deletes an object, if it is still the one that was seen. That it is gone already is fine.
+    ///
+    /// # Errors
+    /// Where the API server can't or won't.
+    pub async fn delete(&self, key: &ObjectKey, observed: &Observed) -> Result<(), ApplyError> {
+        let parameters =
+            DeleteParams { preconditions: Some(Preconditions { uid: Some(observed.uid.clone()), resource_version: None }), ..DeleteParams::background() };
+        match self.api(key).delete(&key.name, &parameters).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+            Err(error) => Err(self.failed(key, error)),
+        }
+    }
+
+    /// Reads one object.
+    ///
+    /// # Errors
+    /// Where the API server can't or won't.
+    pub async fn get(&self, key: &ObjectKey) -> Result<Option<DynamicObject>, ApplyError> {
+        self.api(key).get_opt(&key.name).await.map_err(|error| self.failed(key, error))
+    }
+
+    fn api(&self, key: &ObjectKey) -> Api<DynamicObject> {
+        let resource = key.kind.api_resource();
+        match &key.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    fn failed(&self, key: &ObjectKey, error: kube::Error) -> ApplyError {
+        match error {
+            kube::Error::Api(status) if matches!(status.code, 400 | 422) || (status.code == 403 && is_quota(&status.message)) => {
+                ApplyError::Refused { key: key.clone(), message: status.message.clone() }
+            }
+            source => ApplyError::Api { key: key.clone(), source: Box::new(source) },
+        }
+    }
+}
+
+fn is_quota(message: &str) -> bool {
+    message.contains("exceeded quota")
+}
+
+fn empty(key: &ObjectKey) -> DynamicObject {
+    DynamicObject::new(&key.name, &key.kind.api_resource())
+}
+
+
+/// Whether all that is wanted is so already. Fields that others set are no difference, and empty is the same as missing.
+pub fn is_within(desired: &Value, live: &Value) -> bool {
+    match (desired, live) {
+        (Value::Object(desired), Value::Object(live)) => {
+            desired.iter().all(|(key, value)| live.get(key).map_or_else(|| is_empty(value), |live| is_within(value, live)))
+        }
+        (Value::Array(desired), Value::Array(live)) if desired.len() == live.len() => {
+            desired.iter().zip(live).all(|(desired, live)| is_within(desired, live))
+        }
+        // Others may add to a list, such as owners or containers; ours have to be among them.
+        (Value::Array(desired), Value::Array(live)) => {
+            desired.len() < live.len() && !desired.is_empty() && desired.iter().all(|desired| live.iter().any(|live| is_within(desired, live)))
+        }
+        (desired, live) => desired == live || (is_empty(desired) && is_empty(live)),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.iter().all(is_empty),
+        Value::Object(fields) => fields.values().all(is_empty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_others_are_no_difference_and_ours_are() {
+        let live = json!({"spec": {"replicas": 2, "list": [{"name": "a", "x": 1}, {"name": "b"}]}});
+        assert!(is_within(&json!({"spec": {"replicas": 2}}), &live));
+        assert!(is_within(&json!({"spec": {"list": [{"name": "b"}]}}), &live));
+        assert!(is_within(&json!({"spec": {"none": {}}}), &live));
+        assert!(!is_within(&json!({"spec": {"replicas": 3}}), &live));
+        assert!(!is_within(&json!({"spec": {"list": [{"name": "c"}]}}), &live));
+    }
+}

@@ -1,0 +1,126 @@
+//! What there is in the cluster, by tenant: filled by watches and by the answers to our own writes, so that deciding needs no request.
+
+use crate::api::labels;
+use crate::instance::render::{Kind, ObjectKey};
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An object of the cluster, as far as decisions need it.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Its UID, a precondition of every deletion.
+    pub uid: String,
+    /// Its resource version.
+    pub resource_version: u64,
+    /// The UID of the Tenant that owns it.
+    pub owner: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Its content as JSON, without `managedFields`. Text takes a tenth of the memory of a tree.
+    content: Box<str>,
+    /// Where in `managedFields` our entry of its creation is, which has to become one of an apply before the first apply.
+    pub created_entry: Option<usize>,
+}
+
+impl Observed {
+    /// From what the API server gave.
+    pub fn new(mut object: DynamicObject) -> Self {
+        let managed = std::mem::take(&mut object.metadata.managed_fields).unwrap_or_default();
+        let created = |entry: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry| {
+            entry.manager.as_deref() == Some(labels::MANAGER) && entry.operation.as_deref() == Some("Update") && entry.subresource.is_none()
+        };
+        Self {
+            uid: object.uid().unwrap_or_default(),
+            resource_version: object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default(),
+            owner: owner(&object).map(|(_, uid)| uid),
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            created_entry: managed.iter().position(created),
+            content: serde_json::to_string(&object).unwrap_or_default().into(),
+        }
+    }
+
+    /// Its content.
+    pub fn content(&self) -> Value {
+        serde_json::from_str(&self.content).unwrap_or_default()
+    }
+}
+
+/// The name and UID of the Tenant that owns the object.
+fn owner(object: &DynamicObject) -> Option<(String, String)> {
+    let owners = object.metadata.owner_references.as_ref()?;
+    let ours = |group: &str| group.split('/').next() == Some(crate::api::GROUP);
+    owners.iter().find(|owner| owner.kind == "Tenant" && ours(&owner.api_version)).map(|owner| (owner.name.clone(), owner.uid.clone()))
+}
+
+/// All that belongs to one tenant.
+pub type Objects = BTreeMap<ObjectKey, Arc<Observed>>;
+
+/// All objects that carry our label, by the tenant's name.
+#[derive(Default)]
+pub struct Inventory {
+    tenants: Mutex<HashMap<String, Objects>>,
+}
+
+impl Inventory {
+    /// What there is of one tenant.
+    pub fn of(&self, tenant: &str) -> Objects {
+        self.lock().get(tenant).cloned().unwrap_or_default()
+    }
+
+    /// Takes in an object as it is now, and tells whose it is, if that is news.
+    pub fn record(&self, kind: &Kind, object: DynamicObject) -> Option<String> {
+        let (tenant, key) = place(kind, &object)?;
+        let observed = Observed::new(object);
+        let mut tenants = self.lock();
+        let objects = tenants.entry(tenant.clone()).or_default();
+        // A watch may bring what was so before our own write.
+        if objects.get(&key).is_some_and(|known| known.uid == observed.uid && known.resource_version >= observed.resource_version) {
+            return None;
+        }
+        objects.insert(key, Arc::new(observed));
+        Some(tenant)
+    }
+
+    /// Takes out an object that is gone, and tells whose it was.
+    pub fn forget(&self, kind: &Kind, object: &DynamicObject) -> Option<String> {
+        let (tenant, key) = place(kind, object)?;
+        let mut tenants = self.lock();
+        let objects = tenants.get_mut(&tenant)?;
+        if objects.get(&key).is_some_and(|known| Some(&known.uid) != object.metadata.uid.as_ref()) {
+            return None;
+        }
+        objects.remove(&key);
+        if objects.is_empty() {
+            tenants.remove(&tenant);
+        }
+        Some(tenant)
+    }
+
+    /// Takes out all of a kind that a new list didn't have, and tells whose they were.
+    pub fn retain(&self, kind: &Kind, listed: &HashSet<String>) -> Vec<String> {
+        let mut affected = Vec::new();
+        self.lock().retain(|tenant, objects| {
+            let before = objects.len();
+            objects.retain(|key, observed| key.kind != *kind || listed.contains(&observed.uid));
+            if objects.len() < before {
+                affected.push(tenant.clone());
+            }
+            !objects.is_empty()
+        });
+        affected
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Objects>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose object it is, by its owner, or, where that was taken off, by its label.
+fn place(kind: &Kind, object: &DynamicObject) -> Option<(String, ObjectKey)> {
+    let tenant = owner(object).map(|(name, _)| name).or_else(|| object.labels().get(labels::TENANT).cloned())?;
+    let namespace = if kind.is_cluster_scoped() { None } else { object.namespace() };
+    Some((tenant, ObjectKey { kind: kind.clone(), namespace, name: object.name_any() }))
+}
