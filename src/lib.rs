@@ -9,5 +9,6 @@
 //! What decides is pure and in [`api`] and [`instance`]; what talks is thin.
 
 pub mod api;
+pub mod controller;
 pub mod database;
 pub mod instance;

@@ -3,9 +3,9 @@
 use super::inventory::{Inventory, Observed};
 use crate::api::labels;
 use crate::instance::render::{Object, ObjectKey};
+use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
-use kube::Client;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,10 +56,17 @@ impl Applier<'_> {
     /// # Errors
     /// Where it isn't the tenant's, or the API server doesn't take it.
     pub async fn apply(&self, desired: &Object, observed: Option<&Arc<Observed>>) -> Result<bool, ApplyError> {
-        let desired = desired.clone().annotated(labels::APPLIED, &desired.digest());
+        self.apply_unmarked(&desired.clone().annotated(labels::APPLIED, &desired.digest()), observed).await
+    }
+
+    /// The same without a digest in an annotation, which for a Secret would be a digest of its values.
+    ///
+    /// # Errors
+    /// Where it isn't the tenant's, or the API server doesn't take it.
+    pub async fn apply_unmarked(&self, desired: &Object, observed: Option<&Arc<Observed>>) -> Result<bool, ApplyError> {
         match observed {
-            Some(observed) => self.update(&desired, observed).await,
-            None => self.create(&desired).await,
+            Some(observed) => self.update(desired, observed).await,
+            None => self.create(desired).await,
         }
     }
 
@@ -75,7 +82,9 @@ impl Applier<'_> {
                     return Ok(true);
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => break,
-                Err(kube::Error::Api(status)) if status.code == 403 && started.elapsed() < AUTHORIZATION_LAG && !is_quota(&status.message) => {
+                Err(kube::Error::Api(status))
+                    if status.code == 403 && started.elapsed() < AUTHORIZATION_LAG && !is_quota(&status.message) =>
+                {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(error) => return Err(self.failed(&desired.key, error)),
@@ -131,8 +140,10 @@ impl Applier<'_> {
     /// # Errors
     /// Where the API server can't or won't.
     pub async fn delete(&self, key: &ObjectKey, observed: &Observed) -> Result<(), ApplyError> {
-        let parameters =
-            DeleteParams { preconditions: Some(Preconditions { uid: Some(observed.uid.clone()), resource_version: None }), ..DeleteParams::background() };
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(observed.uid.clone()), resource_version: None }),
+            ..DeleteParams::background()
+        };
         match self.api(key).delete(&key.name, &parameters).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
@@ -174,7 +185,6 @@ fn empty(key: &ObjectKey) -> DynamicObject {
     DynamicObject::new(&key.name, &key.kind.api_resource())
 }
 
-
 /// Whether all that is wanted is so already. Fields that others set are no difference, and empty is the same as missing.
 pub fn is_within(desired: &Value, live: &Value) -> bool {
     match (desired, live) {
@@ -186,7 +196,9 @@ pub fn is_within(desired: &Value, live: &Value) -> bool {
         }
         // Others may add to a list, such as owners or containers; ours have to be among them.
         (Value::Array(desired), Value::Array(live)) => {
-            desired.len() < live.len() && !desired.is_empty() && desired.iter().all(|desired| live.iter().any(|live| is_within(desired, live)))
+            desired.len() < live.len()
+                && !desired.is_empty()
+                && desired.iter().all(|desired| live.iter().any(|live| is_within(desired, live)))
         }
         (desired, live) => desired == live || (is_empty(desired) && is_empty(live)),
     }
