@@ -133,7 +133,7 @@ async fn objects(context: Arc<Context>, kind: Kind, listed: tokio::sync::mpsc::S
         match events.try_next().await {
             Ok(Some(Event::Init)) => seen.clear(),
             Ok(Some(Event::InitApply(object))) => {
-                seen.insert(object.uid().unwrap_or_default());
+                seen.insert(object.metadata.uid.clone().unwrap_or_default());
                 push(context.inventory.record(&kind, object));
             }
             Ok(Some(Event::InitDone)) => {

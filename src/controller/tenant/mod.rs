@@ -198,11 +198,8 @@ impl Pass<'_> {
     }
 
     async fn apply_all(&self, applier: &Applier<'_>, objects: &[Object]) -> Result<(), Stop> {
-        stream::iter(objects)
-            .map(|object| Ok(self.apply(applier, object)))
-            .try_buffer_unordered(CONCURRENT_WRITES)
-            .try_collect::<Vec<()>>()
-            .await?;
+        let writes: Vec<_> = objects.iter().map(|object| self.apply(applier, object)).collect();
+        stream::iter(writes).buffer_unordered(CONCURRENT_WRITES).try_collect::<Vec<()>>().await?;
         Ok(())
     }
 
