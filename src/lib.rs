@@ -9,6 +9,9 @@
 //! What decides is pure and in [`api`] and [`instance`]; what talks is thin.
 
 pub mod api;
+pub mod client;
 pub mod controller;
 pub mod database;
 pub mod instance;
+pub mod lease;
+pub mod telemetry;

@@ -28,6 +28,8 @@ pub const ROTATE: &str = "tenantry.dev/rotate";
 pub const ROTATED: &str = "tenantry.dev/rotated";
 /// On a Tenant: any new value runs the migration again.
 pub const RETRY: &str = "tenantry.dev/retry";
+/// On a Tenant: any new value makes the operator look at everything anew, also at what can't be watched: Secrets and the database.
+pub const RECONCILE: &str = "tenantry.dev/reconcile";
 /// On the database Secret: the DatabaseServer that the tenant was placed on.
 pub const DATABASE_SERVER: &str = "tenantry.dev/database-server";
 /// On a Tenant that is being deleted: with the tenant's name as value, lets go of a database that can't be reached.

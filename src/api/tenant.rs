@@ -184,6 +184,9 @@ pub struct TenantStatus {
     /// Where the instance is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The host names that the instance has. It keeps them as long as it claims them; no other tenant can take them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// The version whose migration is done and whose pods serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,

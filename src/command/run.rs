@@ -5,16 +5,22 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use kube::Client;
-use kube_lease_manager::LeaseManagerBuilder;
-use prometheus_client::registry::Registry;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Config};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+use tenantry::client;
 use tenantry::controller::{self, Configuration, Context};
 use tenantry::instance::Settings;
 use tenantry::instance::render::Kind;
-use tokio::signal::unix::{SignalKind, signal};
+use tenantry::lease::{Election, Fence};
+use tenantry::telemetry::Metrics;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// How long passes that are under way may go on once the operator was told to end.
+const LAST_PASSES: Duration = Duration::from_millis(1500);
 
 /// Options of `tenantry run`. The cluster is the one that KUBECONFIG names, or the one that the program runs in.
 #[derive(clap::Args, Debug)]
@@ -51,44 +57,59 @@ enum LogFormat {
 /// Runs until it is told to end or loses the lease.
 pub async fn run(options: Options) -> Result<(), Failure> {
     log(options.log_format);
-    let client = Client::try_default().await.map_err(|error| format!("no cluster: {error}; set KUBECONFIG, or run inside a cluster"))?;
-    let settings =
-        Settings { namespace: options.namespace.clone(), service_account: options.service_account, extra_kinds: options.extra_kinds };
-    let context = Arc::new(Context::new(client.clone(), Configuration { settings, check_address: options.check_address }));
+    let config = Config::infer().await.map_err(|error| format!("no cluster: {error}; set KUBECONFIG, or run inside a cluster"))?;
+    let metrics = Metrics::default();
+    let fence = Fence::default();
+    let client = client::connect(config.clone(), metrics.requests.clone(), Some(fence.clone()))?;
+    let leases: Api<Lease> = Api::namespaced(client::connect(config, metrics.requests.clone(), None)?, &options.namespace);
+    let election = Election::new(leases, "tenantry", identity(), fence);
+
+    let settings = Settings { namespace: options.namespace, service_account: options.service_account, extra_kinds: options.extra_kinds };
+    let (context, writers) = Context::new(client, metrics, Configuration { settings, check_address: options.check_address });
+    let context = Arc::new(context);
     let listener =
         tokio::net::TcpListener::bind(options.listen).await.map_err(|error| format!("can't listen on {}: {error}", options.listen))?;
-    let server = tokio::spawn(axum::serve(listener, endpoints(context.clone())).into_future());
+    tokio::spawn(axum::serve(listener, endpoints(context.clone())).into_future());
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let manager = LeaseManagerBuilder::new(client, "tenantry").with_namespace(&options.namespace).build().await?;
-    let (mut leads, watching) = manager.watch().await;
+    let mut told_to_end = std::pin::pin!(told_to_end(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
     tracing::info!("waiting for the lease");
-    let ended = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let mut held = tokio::select! {
+        held = election.win() => held,
+        () = &mut told_to_end => return Ok(()),
+    };
+    tracing::info!("leading");
+    context.metrics.lead(true);
+    let mut controller = Box::pin(controller::run(context.clone(), writers));
+    let result = tokio::select! {
+        result = &mut controller => result.map_err(Failure::from),
+        // Another may lead now: two must never act, so this one ends and is started afresh.
+        lost = held.keep() => return Err(lost.into()),
+        () = &mut told_to_end => {
+            context.stop();
+            if tokio::time::timeout(LAST_PASSES, &mut controller).await.is_err() {
+                tracing::warn!("some passes were cut short; the next leader takes them up");
+            }
+            Ok(())
         }
     };
-    let result = tokio::select! {
-        () = ended => { tracing::info!("told to end"); Ok(()) }
-        result = async {
-            while !*leads.borrow_and_update() {
-                leads.changed().await?;
-            }
-            tracing::info!("leading");
-            tokio::select! {
-                result = controller::run(context.clone()) => result.map_err(Failure::from),
-                // Another leads: two must never act, so this one ends and is started afresh.
-                _ = async { while *leads.borrow_and_update() { if leads.changed().await.is_err() { break } } } => Err("the lease was lost".into()),
-            }
-        } => result,
-    };
-    // Dropping the channel releases the lease, so that the next leader need not wait for it to run out.
-    drop(leads);
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), watching).await;
-    server.abort();
+    // Nothing of ours may still be at work when the next leader begins.
+    drop(controller);
+    held.release().await;
     result
+}
+
+/// Tells this process from every other in the lease.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned());
+    format!("{host}-{:08x}", rand::random::<u32>())
+}
+
+async fn told_to_end(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("told to end");
 }
 
 fn log(format: LogFormat) {
@@ -100,29 +121,20 @@ fn log(format: LogFormat) {
     }
 }
 
-/// A follower is ready too: it can take over at any moment.
 fn endpoints(context: Arc<Context>) -> Router {
-    let mut registry = Registry::default();
-    context.metrics.register(&mut registry);
-    let registry = Arc::new(registry);
+    let content_type = ("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8");
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
-        .route(
-            "/metrics",
-            get(move |State(context): State<Arc<Context>>| {
-                let registry = registry.clone();
-                async move {
-                    context.metrics.refresh(&context);
-                    let mut text = String::new();
-                    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
-                    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
-                }
-            }),
-        )
+        .route("/metrics", get(move |State(context): State<Arc<Context>>| async move { ([content_type], context.numbers()) }))
         .with_state(context)
 }
 
+/// A follower is ready: it can take over at any moment. A leader is once it has seen what there is.
 async fn ready(State(context): State<Arc<Context>>) -> (StatusCode, &'static str) {
-    if context.is_ready() { (StatusCode::OK, "leading") } else { (StatusCode::OK, "waiting for the lease or the first lists") }
+    match (context.metrics.is_leading(), context.is_ready()) {
+        (false, _) => (StatusCode::OK, "waiting for the lease"),
+        (true, true) => (StatusCode::OK, "leading"),
+        (true, false) => (StatusCode::SERVICE_UNAVAILABLE, "leading, but the first lists haven't arrived"),
+    }
 }

@@ -2,10 +2,11 @@
 
 use super::inventory::{Inventory, Observed};
 use crate::api::labels;
-use crate::instance::render::{Object, ObjectKey};
+use crate::instance::render::{Kind, Object, ObjectKey};
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
+use kube::core::Status;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,12 @@ pub enum ApplyError {
         key: ObjectKey,
         /// What it said.
         message: String,
+    },
+    /// It is on its way out, and is made anew once it is gone.
+    #[error("waiting for {key} to be gone, before it is made anew")]
+    Ending {
+        /// Which one.
+        key: ObjectKey,
     },
     /// Trying again may help.
     #[error("{key}: {source}")]
@@ -82,6 +89,10 @@ impl Applier<'_> {
                     return Ok(true);
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => break,
+                Err(kube::Error::Api(status)) if status.code == 403 && is_ending(&status) => {
+                    let name = desired.key.namespace.clone().unwrap_or_default();
+                    return Err(ApplyError::Ending { key: ObjectKey { kind: Kind::NAMESPACE, namespace: None, name } });
+                }
                 Err(kube::Error::Api(status))
                     if status.code == 403 && started.elapsed() < AUTHORIZATION_LAG && !is_quota(&status.message) =>
                 {
@@ -99,8 +110,16 @@ impl Applier<'_> {
         if observed.owner.as_deref() != Some(self.uid) {
             return Err(ApplyError::NotOurs { key: key.clone() });
         }
-        if is_within(&desired.content, &observed.content()) {
-            return Ok(false);
+        if observed.deleting {
+            return Err(ApplyError::Ending { key: key.clone() });
+        }
+        let live = observed.content();
+        if is_within(&desired.content, &live) {
+            let added = added_by_others(desired, &live);
+            if added.is_empty() {
+                return Ok(false);
+            }
+            return self.replace(desired, observed, &added).await.map(|()| true).map_err(|error| self.failed(key, error));
         }
         let api = self.api(key);
         if let Some(index) = observed.created_entry {
@@ -114,8 +133,30 @@ impl Applier<'_> {
             .patch(&key.name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&content))
             .await
             .map_err(|error| self.failed(key, error))?;
-        self.inventory.record(&key.kind, changed);
+        let changed = Observed::new(self.inventory.keep(&key.kind, changed));
+        let added = added_by_others(desired, &changed.content());
+        if !added.is_empty() {
+            self.replace(desired, &changed, &added).await.map_err(|error| self.failed(key, error))?;
+        }
         Ok(true)
+    }
+
+    /// Writes whole parts of an object, because an apply leaves what others added to a list or a map.
+    async fn replace(&self, desired: &Object, observed: &Observed, parts: &[&str]) -> Result<(), kube::Error> {
+        let mut operations = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": observed.uid}),
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": observed.resource_version.to_string()}),
+        ];
+        operations.extend(parts.iter().map(|path| json!({"op": "replace", "path": path, "value": desired.content.pointer(path)})));
+        let changed = self.json_patch(&self.api(&desired.key), &desired.key, operations).await?;
+        self.inventory.record(&desired.key.kind, changed);
+        Ok(())
+    }
+
+    async fn json_patch(&self, api: &Api<DynamicObject>, key: &ObjectKey, operations: Vec<Value>) -> Result<DynamicObject, kube::Error> {
+        let patch = serde_json::from_value(Value::Array(operations)).map_err(kube::Error::SerdeError)?;
+        let parameters = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
+        api.patch(&key.name, &parameters, &Patch::<()>::Json(patch)).await
     }
 
     /// Makes the fields that our creation set fields of our applies, because an apply only takes away what an apply has set.
@@ -127,22 +168,23 @@ impl Applier<'_> {
         index: usize,
     ) -> Result<DynamicObject, kube::Error> {
         let path = format!("/metadata/managedFields/{index}");
-        let operations = json!([
-            {"op": "test", "path": "/metadata/resourceVersion", "value": observed.resource_version.to_string()},
-            {"op": "test", "path": format!("{path}/manager"), "value": labels::MANAGER},
-            {"op": "replace", "path": format!("{path}/operation"), "value": "Apply"},
-        ]);
-        api.patch(&key.name, &PatchParams::default(), &Patch::<()>::Json(serde_json::from_value(operations).unwrap_or_default())).await
+        let operations = vec![
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": observed.resource_version.to_string()}),
+            json!({"op": "test", "path": format!("{path}/manager"), "value": labels::MANAGER}),
+            json!({"op": "replace", "path": format!("{path}/operation"), "value": "Apply"}),
+        ];
+        self.json_patch(api, key, operations).await
     }
 
-    /// Deletes an object, if it is still the one that was seen. That it is gone already is fine.
+    /// Deletes an object, if it is still the one that was seen, and keeps it there until all that it owns, such as pods, is gone. That it is
+    /// gone already is fine.
     ///
     /// # Errors
     /// Where the API server can't or won't.
     pub async fn delete(&self, key: &ObjectKey, observed: &Observed) -> Result<(), ApplyError> {
         let parameters = DeleteParams {
             preconditions: Some(Preconditions { uid: Some(observed.uid.clone()), resource_version: None }),
-            ..DeleteParams::background()
+            ..DeleteParams::foreground()
         };
         match self.api(key).delete(&key.name, &parameters).await {
             Ok(_) => Ok(()),
@@ -174,6 +216,47 @@ impl Applier<'_> {
             }
             source => ApplyError::Api { key: key.clone(), source: Box::new(source) },
         }
+    }
+}
+
+/// Whether the refusal is because the namespace is on its way out.
+fn is_ending(status: &Status) -> bool {
+    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+/// Parts of an object in which nobody else may add anything, because it would open the instance, or send its visitors elsewhere.
+fn closed_parts(kind: &Kind) -> &'static [&'static str] {
+    match kind {
+        kind if *kind == Kind::NETWORK_POLICY => &["/spec"],
+        kind if *kind == Kind::SERVICE => &["/spec/ports", "/spec/selector"],
+        kind if *kind == Kind::ROLE_BINDING => &["/subjects"],
+        kind if *kind == Kind::INGRESS => &["/spec/rules"],
+        kind if *kind == Kind::HTTP_ROUTE => &["/spec/hostnames", "/spec/parentRefs", "/spec/rules"],
+        _ => &[],
+    }
+}
+
+/// The closed parts that hold more than they should.
+fn added_by_others(desired: &Object, live: &Value) -> Vec<&'static str> {
+    let adds = |path: &&&str| match (desired.content.pointer(path), live.pointer(path)) {
+        (Some(desired), Some(live)) => !is_no_more_than(live, desired),
+        _ => false,
+    };
+    closed_parts(&desired.key.kind).iter().filter(adds).copied().collect()
+}
+
+/// Whether all that is there is wanted.
+fn is_no_more_than(live: &Value, desired: &Value) -> bool {
+    match (live, desired) {
+        (Value::Array(live), Value::Array(desired)) => {
+            live.len() <= desired.len() && live.iter().zip(desired).all(|(live, desired)| is_no_more_than(live, desired))
+        }
+        (Value::Object(live), Value::Object(desired)) => live.iter().all(|(key, live)| match desired.get(key) {
+            Some(desired) => is_no_more_than(live, desired),
+            None => is_empty(live),
+        }),
+        _ => true,
     }
 }
 
@@ -218,6 +301,29 @@ fn is_empty(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_add_to_a_closed_part_is_found() {
+        let policy = |spec: Value| Object {
+            key: ObjectKey { kind: Kind::NETWORK_POLICY, namespace: Some("a".into()), name: "b".into() },
+            content: json!({"spec": spec}),
+        };
+        let rule = json!({"from": [{"podSelector": {}}]});
+        let desired = policy(json!({"podSelector": {"matchLabels": {"a/b": "c"}}, "policyTypes": ["Ingress"], "ingress": [rule]}));
+        assert!(added_by_others(&desired, &desired.content).is_empty());
+        for (path, value) in [
+            ("/spec/ingress", json!([rule, {}])),
+            ("/spec/ingress/0/from", json!([{"podSelector": {}}, {"ipBlock": {"cidr": "0.0.0.0/0"}}])),
+            ("/spec/podSelector/matchLabels", json!({"a/b": "c", "d": "e"})),
+            ("/spec/policyTypes", json!(["Ingress", "Egress"])),
+            ("/spec/ingress/0", json!({"from": [{"podSelector": {}}], "ports": [{"port": 1, "endPort": 65535}]})),
+            ("/spec/ingress/0/from/0/podSelector", json!({"matchLabels": {"a": "b"}})),
+        ] {
+            let mut live = desired.content.clone();
+            *live.pointer_mut(path).unwrap() = value;
+            assert_eq!(added_by_others(&desired, &live), ["/spec"], "{path}");
+        }
+    }
 
     #[test]
     fn fields_of_others_are_no_difference_and_ours_are() {

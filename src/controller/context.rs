@@ -1,23 +1,25 @@
 //! What all workers share.
 
+use super::hosts::Hosts;
 use super::inventory::Inventory;
+use super::placements::Placements;
 use super::queue::Queue;
 use super::servers::Servers;
 use super::tenant::Memory;
 use super::{FIRST_BACKOFF, LONGEST_BACKOFF};
+use crate::api::conditions::{self, is_true};
 use crate::api::{Blueprint, DatabaseServer, Plan, Tenant};
 use crate::instance::Settings;
+use crate::telemetry::{Metrics, Moment};
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::Store;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use kube::runtime::reflector::{self, Store, store::Writer};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How the operator was started.
 #[derive(Clone, Debug)]
@@ -38,11 +40,16 @@ pub struct Context {
     pub metrics: Metrics,
     pub(super) queue: Queue,
     pub(super) inventory: Inventory,
-    pub(super) stores: OnceLock<Stores>,
+    pub(super) stores: Stores,
     pub(super) servers: Servers,
+    pub(super) hosts: Hosts,
+    pub(super) placements: Placements,
+    /// Woken when what uses what may have changed.
+    pub(super) usage_changed: Notify,
     pub(super) memory: Memory,
     pub(super) failures: Failures,
     pub(super) recorder: Recorder,
+    ready: AtomicBool,
 }
 
 /// What the watches of our own kinds hold.
@@ -53,28 +60,80 @@ pub struct Stores {
     pub servers: Store<DatabaseServer>,
 }
 
+/// What fills the [`Stores`]. There is one of it, because only one watch may fill a store.
+pub struct Writers {
+    pub(super) tenants: Writer<Tenant>,
+    pub(super) blueprints: Writer<Blueprint>,
+    pub(super) plans: Writer<Plan>,
+    pub(super) servers: Writer<DatabaseServer>,
+}
+
 impl Context {
-    /// A context that knows nothing yet.
-    pub fn new(client: Client, configuration: Configuration) -> Self {
+    /// A context that knows nothing yet, and what [`run`](super::run) fills it by.
+    pub fn new(client: Client, metrics: Metrics, configuration: Configuration) -> (Self, Writers) {
         let reporter = Reporter { controller: "tenantry.dev/operator".into(), instance: None };
-        Self {
+        let (tenants, tenant_writer) = reflector::store();
+        let (blueprints, blueprint_writer) = reflector::store();
+        let (plans, plan_writer) = reflector::store();
+        let (servers, server_writer) = reflector::store();
+        let context = Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             configuration,
-            metrics: Metrics::default(),
+            metrics,
             queue: Queue::default(),
             inventory: Inventory::default(),
-            stores: OnceLock::new(),
+            stores: Stores { tenants, blueprints, plans, servers },
             servers: Servers::default(),
+            hosts: Hosts::default(),
+            placements: Placements::default(),
+            usage_changed: Notify::new(),
             memory: Memory::default(),
             failures: Failures::default(),
-        }
+            ready: AtomicBool::new(false),
+        };
+        let writers = Writers { tenants: tenant_writer, blueprints: blueprint_writer, plans: plan_writer, servers: server_writer };
+        (context, writers)
     }
 
     /// Whether the first lists have arrived, so that decisions can be made.
     pub fn is_ready(&self) -> bool {
-        self.stores.get().is_some()
+        self.ready.load(Ordering::Relaxed)
     }
+
+    pub(super) fn ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Begins no further pass; those under way come to their end, and then [`run`](super::run) does.
+    pub fn stop(&self) {
+        self.queue.close();
+    }
+
+    /// All numbers as they are now, for Prometheus.
+    pub fn numbers(&self) -> String {
+        self.metrics.encode(Moment {
+            queue_depth: self.queue.depth(),
+            tenants: self.stores.tenants.state().iter().map(|tenant| state(tenant)).collect(),
+            statements: self.servers.statements(),
+        })
+    }
+}
+
+/// State and reason of a tenant.
+fn state(tenant: &Tenant) -> (&'static str, String) {
+    let conditions = tenant.conditions();
+    let state = if is_true(conditions, conditions::STALLED) {
+        conditions::STALLED
+    } else if is_true(conditions, conditions::READY) {
+        conditions::READY
+    } else if is_true(conditions, conditions::RECONCILING) {
+        conditions::RECONCILING
+    } else {
+        "Unknown"
+    };
+    let ready = conditions.iter().find(|condition| condition.type_ == conditions::READY);
+    (state, ready.map_or_else(|| "NotObserved".to_owned(), |ready| ready.reason.clone()))
 }
 
 /// How often each tenant failed in a row.
@@ -94,50 +153,5 @@ impl Failures {
     /// It went well.
     pub fn forget(&self, name: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-    }
-}
-
-/// Numbers for Prometheus.
-#[derive(Clone)]
-pub struct Metrics {
-    reconciles: Counter,
-    durations: Histogram,
-    writes: Counter,
-    queue: Gauge,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            reconciles: Counter::default(),
-            durations: Histogram::new(exponential_buckets(0.001, 4.0, 8)),
-            writes: Counter::default(),
-            queue: Gauge::default(),
-        }
-    }
-}
-
-impl Metrics {
-    /// Makes the numbers part of what is shown.
-    pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("tenantry");
-        registry.register("reconciles", "Passes over a tenant", self.reconciles.clone());
-        registry.register_with_unit("reconcile_duration", "How long a pass took", Unit::Seconds, self.durations.clone());
-        registry.register("object_writes", "Objects created, changed or deleted", self.writes.clone());
-        registry.register("queue_depth", "Tenants that are due", self.queue.clone());
-    }
-
-    /// Reads what isn't counted as it happens.
-    pub fn refresh(&self, context: &Context) {
-        self.queue.set(i64::try_from(context.queue.depth()).unwrap_or(i64::MAX));
-    }
-
-    pub(super) fn reconciled(&self, duration: Duration) {
-        self.reconciles.inc();
-        self.durations.observe(duration.as_secs_f64());
-    }
-
-    pub(super) fn wrote(&self) {
-        self.writes.inc();
     }
 }

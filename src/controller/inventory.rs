@@ -70,6 +70,11 @@ impl Inventory {
         self.lock().get(tenant).cloned().unwrap_or_default()
     }
 
+    /// One object of a tenant.
+    pub fn get(&self, tenant: &str, key: &ObjectKey) -> Option<Arc<Observed>> {
+        self.lock().get(tenant)?.get(key).cloned()
+    }
+
     /// Takes in an object as it is now, and tells whose it is, if that is news.
     pub fn record(&self, kind: &Kind, object: DynamicObject) -> Option<String> {
         let (tenant, key) = place(kind, &object)?;
@@ -82,6 +87,12 @@ impl Inventory {
         }
         objects.insert(key, Arc::new(observed));
         Some(tenant)
+    }
+
+    /// Takes in an object and gives it back.
+    pub fn keep(&self, kind: &Kind, object: DynamicObject) -> DynamicObject {
+        self.record(kind, object.clone());
+        object
     }
 
     /// Takes out an object that is gone, and tells whose it was.

@@ -25,6 +25,7 @@ pub struct Queue {
 struct Inner {
     due: [BTreeSet<(Instant, String)>; 2],
     entries: HashMap<String, Entry>,
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -61,16 +62,25 @@ impl Queue {
         }
     }
 
-    /// Waits for the next tenant. Until [`Self::done`] it is given to nobody else.
-    pub async fn next(&self) -> String {
+    /// Waits for the next tenant; none once the queue is closed. Until [`Self::done`] it is given to nobody else.
+    pub async fn next(&self) -> Option<String> {
         loop {
-            let wait = match self.lock().take(Instant::now()) {
-                Ok(name) => {
-                    // Another worker may have slept through two wake-ups that became one.
-                    self.changed.notify_one();
-                    return name;
+            let next = {
+                let mut inner = self.lock();
+                if inner.closed { None } else { Some(inner.take(Instant::now())) }
+            };
+            // Another worker may have slept through two wake-ups that became one.
+            let pass_on = || self.changed.notify_one();
+            let wait = match next {
+                None => {
+                    pass_on();
+                    return None;
                 }
-                Err(wait) => wait,
+                Some(Ok(name)) => {
+                    pass_on();
+                    return Some(name);
+                }
+                Some(Err(wait)) => wait,
             };
             match wait {
                 Some(at) => {
@@ -95,6 +105,12 @@ impl Queue {
                 inner.entries.remove(name);
             }
         }
+    }
+
+    /// Gives out no more tenants.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
     }
 
     /// How many are due now.
@@ -135,14 +151,23 @@ mod tests {
         let queue = Queue::default();
         queue.push("a", Urgency::Change);
         queue.push("a", Urgency::Change);
-        assert_eq!(queue.next().await, "a");
+        assert_eq!(queue.next().await.as_deref(), Some("a"));
         queue.push("a", Urgency::Change);
         assert_eq!(queue.depth(), 0);
         queue.done("a");
         assert_eq!(queue.depth(), 1);
-        assert_eq!(queue.next().await, "a");
+        assert_eq!(queue.next().await.as_deref(), Some("a"));
         queue.done("a");
         assert_eq!(queue.depth(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_ends_every_worker() {
+        let queue = Queue::default();
+        queue.push("a", Urgency::Change);
+        queue.close();
+        assert_eq!(queue.next().await, None);
+        assert_eq!(queue.next().await, None);
     }
 
     #[tokio::test]
@@ -150,7 +175,7 @@ mod tests {
         let queue = Queue::default();
         queue.push("old", Urgency::Resync);
         queue.push("new", Urgency::Change);
-        assert_eq!(queue.next().await, "new");
-        assert_eq!(queue.next().await, "old");
+        assert_eq!(queue.next().await.as_deref(), Some("new"));
+        assert_eq!(queue.next().await.as_deref(), Some("old"));
     }
 }

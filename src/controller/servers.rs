@@ -1,24 +1,29 @@
-//! The database servers: connections by name, what each said last, and their status.
+//! The database servers: connections by name, a look at each every few minutes, and their status.
 
 use super::context::Context;
+use super::queue::Urgency;
 use crate::api::conditions::{self, Verdict};
 use crate::api::database_server::{DatabaseServerStatus, TlsMode as ApiTlsMode};
 use crate::api::{DatabaseServer, labels};
-use crate::database::{Address, DatabaseError, Server, TlsMode};
+use crate::database::{Address, DatabaseError, Server, ServerFacts, TlsMode};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
-/// How often servers are looked at although nothing changed.
-const EVERY: Duration = Duration::from_secs(180);
-/// How often servers that don't answer are.
+/// How often a server is looked at although nothing changed, at most.
+const EVERY: Duration = Duration::from_secs(240);
+/// How often one that doesn't answer is.
 const EVERY_WHILE_DOWN: Duration = Duration::from_secs(5);
+/// News are gathered for so long: a hundred tenants placed at once are one write of a server's status.
+const GATHER: Duration = Duration::from_secs(2);
 
 /// Why a server can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,26 +54,68 @@ pub struct Reachable {
     pub authority: Option<Vec<u8>>,
 }
 
-/// Connections by the DatabaseServer's name.
+/// All servers, by the DatabaseServer's name.
 #[derive(Default)]
 pub struct Servers {
-    known: Mutex<HashMap<String, Reachable>>,
-    /// Tenants that are about to be placed, so that two at once don't take the same last place.
-    pub reserved: Mutex<HashMap<String, String>>,
-    down: Mutex<HashSet<String>>,
-    wake: Notify,
+    inner: Mutex<Inner>,
+    /// Woken when there is news for [`keep_checking`].
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    known: HashMap<String, Reachable>,
+    down: HashSet<String>,
+    /// Servers to look at now.
+    look: HashSet<String>,
+    /// Servers whose tenants have to be counted anew.
+    recount: HashSet<String>,
+    /// Statements sent by connections that were given up since.
+    statements: HashMap<String, u64>,
+}
+
+impl Inner {
+    fn give_up(&mut self, name: &str) {
+        if let Some(known) = self.known.remove(name) {
+            *self.statements.entry(name.to_owned()).or_default() += known.server.statements();
+        }
+    }
 }
 
 impl Servers {
     /// Its manifest changed, so it is looked at anew.
     pub fn changed(&self, name: &str) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        self.wake.notify_one();
+        let mut inner = self.lock();
+        inner.give_up(name);
+        inner.look.insert(name.to_owned());
+        self.news.notify_one();
+    }
+
+    /// All its tenants' databases are to be looked at soon.
+    pub fn look_soon(&self, name: &str) {
+        self.lock().look.insert(name.to_owned());
+        self.news.notify_one();
+    }
+
+    /// A tenant came or went.
+    pub fn recount(&self, name: &str) {
+        self.lock().recount.insert(name.to_owned());
+        self.news.notify_one();
     }
 
     /// Whether it answered when it was asked last.
     pub fn is_up(&self, name: &str) -> bool {
-        !self.down.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+        !self.lock().down.contains(name)
+    }
+
+    /// Statements sent to each since the start.
+    pub fn statements(&self) -> Vec<(String, u64)> {
+        let inner = self.lock();
+        let mut statements = inner.statements.clone();
+        for (name, known) in &inner.known {
+            *statements.entry(name.clone()).or_default() += known.server.statements();
+        }
+        statements.into_iter().collect()
     }
 
     /// The server, by the login that the admin Secret holds.
@@ -77,13 +124,16 @@ impl Servers {
     /// Where the Secret can't be used.
     pub async fn reach(&self, context: &Context, server: &DatabaseServer) -> Result<Reachable, ServerError> {
         let name = server.name_any();
-        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&name) {
+        if let Some(known) = self.lock().known.get(&name) {
             return Ok(known.clone());
         }
         let (address, authority) = address(context, server).await?;
         let reachable = Reachable { server: Server::new(address), authority };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, reachable.clone());
-        Ok(reachable)
+        Ok(self.lock().known.entry(name).or_insert(reachable).clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,7 +147,7 @@ async fn address(context: &Context, server: &DatabaseServer) -> Result<(Address,
     let data = secret.ok_or_else(|| wrong("doesn't exist: create it with the keys username and password".into()))?.data.unwrap_or_default();
     let text = |key: &str| {
         let value = data.get(key).and_then(|value| String::from_utf8(value.0.clone()).ok());
-        value.map(|value| value.trim_end_matches('\n').to_owned()).ok_or_else(|| wrong(format!("has no key {key}")))
+        value.map(|value| value.trim_end_matches('\n').to_owned()).ok_or_else(|| wrong(format!("has no key {key}: add it")))
     };
     let authority = data.get("ca.crt").map(|value| value.0.clone());
     let address = Address {
@@ -116,78 +166,148 @@ async fn address(context: &Context, server: &DatabaseServer) -> Result<(Address,
     Ok((address, authority))
 }
 
-/// Looks at all servers when one changed, and every few minutes.
+/// Looks at each server when it changed and every few minutes, each in a task of its own, so that one that doesn't answer delays no other.
 pub async fn keep_checking(context: Arc<Context>) {
+    let mut tasks: HashMap<String, Arc<Notify>> = HashMap::new();
+    let mut running = JoinSet::new();
     loop {
-        let started = Instant::now();
-        if let Some(stores) = context.stores.get() {
-            for server in stores.servers.state() {
-                check(&context, &server).await;
+        let names: HashSet<_> = context.stores.servers.state().iter().map(|server| server.name_any()).collect();
+        tasks.retain(|name, wake| {
+            let exists = names.contains(name);
+            if !exists {
+                wake.notify_one();
+            }
+            exists
+        });
+        for name in names {
+            let wake = tasks.entry(name.clone()).or_insert_with(|| {
+                let wake = Arc::new(Notify::new());
+                running.spawn(keep_checking_one(context.clone(), name.clone(), wake.clone()));
+                wake
+            });
+            let inner = context.servers.lock();
+            if inner.look.contains(&name) || inner.recount.contains(&name) {
+                wake.notify_one();
             }
         }
-        let any_down = !context.servers.down.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        let every = if any_down { EVERY_WHILE_DOWN } else { EVERY };
-        let _ = tokio::time::timeout_at((started + every).into(), context.servers.wake.notified()).await;
+        while running.try_join_next().is_some() {}
+        context.servers.news.notified().await;
     }
 }
 
-async fn check(context: &Context, server: &DatabaseServer) {
-    let name = server.name_any();
-    let outcome = match context.servers.reach(context, server).await {
-        Ok(reachable) => reachable.server.check().await.map_err(ServerError::from),
-        Err(error) => Err(error),
-    };
-    let was_up = context.servers.is_up(&name);
-    {
-        let mut down = context.servers.down.lock().unwrap_or_else(PoisonError::into_inner);
-        match &outcome {
-            Ok(_) => down.remove(&name),
-            Err(_) => down.insert(name.clone()),
+/// Looks at one server until its manifest is gone.
+async fn keep_checking_one(context: Arc<Context>, name: String, wake: Arc<Notify>) {
+    let mut last = Outcome::default();
+    let mut due = tokio::time::Instant::now();
+    loop {
+        let Some(server) = context.stores.servers.get(&ObjectRef::new(&name)) else {
+            let mut inner = context.servers.lock();
+            inner.give_up(&name);
+            inner.down.remove(&name);
+            return;
         };
-    }
-    if outcome.is_err() {
-        // The Secret may be mended without the manifest changing.
-        context.servers.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-    }
-    if !was_up
-        && outcome.is_ok()
-        && let Some(stores) = context.stores.get()
-    {
-        for tenant in stores.tenants.state() {
-            context.queue.push(&tenant.name_any(), super::queue::Urgency::Change);
+        let look = {
+            let mut inner = context.servers.lock();
+            inner.recount.remove(&name);
+            inner.look.remove(&name)
+        };
+        if look || tokio::time::Instant::now() >= due {
+            last = check(&context, &server).await;
+            let every = if last.is_up() { EVERY.mul_f32(rand::random_range(0.75..=1.0)) } else { EVERY_WHILE_DOWN };
+            due = tokio::time::Instant::now() + every;
+        }
+        publish(&context, &server, &last).await;
+        if tokio::time::timeout_at(due, wake.notified()).await.is_ok() {
+            tokio::time::sleep(GATHER).await;
         }
     }
-    let verdict = match &outcome {
-        Ok(_) => Verdict::new(conditions::READY, true, "Reachable", "the operator can work there"),
-        Err(ServerError::Database(error)) => Verdict::new(conditions::READY, false, error.reason(), error.to_string()),
-        Err(error) => Verdict::new(conditions::READY, false, "AdminSecretUnusable", error.to_string()),
+}
+
+/// What a look at a server found.
+#[derive(Default)]
+struct Outcome {
+    version: Option<String>,
+    verdict: Option<Verdict>,
+}
+
+impl Outcome {
+    fn new(result: &Result<ServerFacts, ServerError>) -> Self {
+        let verdict = match result {
+            Ok(_) => Verdict::new(conditions::READY, true, "Reachable", "the operator can work there"),
+            Err(ServerError::Database(error)) => Verdict::new(conditions::READY, false, error.reason(), error.to_string()),
+            Err(error) => Verdict::new(conditions::READY, false, "AdminSecretUnusable", error.to_string()),
+        };
+        Self { version: result.as_ref().ok().map(|facts| facts.version.clone()), verdict: Some(verdict) }
+    }
+
+    fn is_up(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.status == Some(true))
+    }
+}
+
+/// Asks the server what it is and how its tenants' databases are, and wakes the tenants whom the answer concerns.
+async fn check(context: &Context, server: &DatabaseServer) -> Outcome {
+    let name = server.name_any();
+    let result = look(context, server).await;
+    let outcome = Outcome::new(&result);
+    let was_up = {
+        let mut inner = context.servers.lock();
+        let was_up = !inner.down.contains(&name);
+        if outcome.is_up() {
+            inner.down.remove(&name);
+        } else {
+            inner.down.insert(name.clone());
+            // The Secret may be mended without the manifest changing.
+            inner.give_up(&name);
+        }
+        was_up
     };
+    if let Err(error) = &result {
+        tracing::warn!(server = name, %error, "a database server can't be used");
+    }
+    if !was_up && outcome.is_up() {
+        tracing::info!(server = name, "a database server can be used again");
+        for tenant in context.stores.tenants.state() {
+            if context.placements.of(&tenant.uid().unwrap_or_default()).is_none_or(|server| server == name) {
+                context.queue.push(&tenant.name_any(), Urgency::Change);
+            }
+        }
+    }
+    outcome
+}
+
+async fn look(context: &Context, server: &DatabaseServer) -> Result<ServerFacts, ServerError> {
+    let name = server.name_any();
+    let reachable = context.servers.reach(context, server).await?;
+    let facts = reachable.server.check().await?;
+    let _ = name;
+    Ok(facts)
+}
+
+/// Writes the status where it differs from what is there.
+async fn publish(context: &Context, server: &DatabaseServer, outcome: &Outcome) {
+    let Some(verdict) = outcome.verdict.clone() else { return };
+    let name = server.name_any();
+    // The store is a moment behind the answer to our last write, but a moment later it isn't.
     let before = server.status.clone().unwrap_or_default();
     let generation = server.metadata.generation.unwrap_or_default();
     let now = Time(jiff::Timestamp::now());
+    let own: Vec<_> = before.conditions.iter().filter(|condition| condition.type_ == conditions::READY).cloned().collect();
     let status = DatabaseServerStatus {
         observed_generation: generation,
-        server_version: outcome.ok().map(|facts| facts.version).or(before.server_version.clone()),
-        tenants: u32::try_from(placed(context, &name)).unwrap_or(u32::MAX),
-        conditions: conditions::merge(&before.conditions, &[verdict], generation, &now),
+        server_version: outcome.version.clone().or(before.server_version.clone()),
+        tenants: context.placements.count(&name),
+        conditions: conditions::merge(&own, &[verdict], generation, &now),
     };
-    if server.status.as_ref() == Some(&status) {
+    let is_so = own == status.conditions
+        && (before.observed_generation, &before.server_version, before.tenants)
+            == (status.observed_generation, &status.server_version, status.tenants);
+    if is_so {
         return;
     }
     let api: Api<DatabaseServer> = Api::all(context.client.clone());
-    let patch = json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "DatabaseServer", "metadata": {"name": name}, "status": status});
+    let patch = json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "DatabaseServer", "metadata": {"name": name, "uid": server.uid()}, "status": status});
     if let Err(error) = api.patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
         tracing::warn!(server = name, %error, "the status of a database server can't be written");
     }
-}
-
-/// How many tenants are on a server, or about to be.
-pub fn placed(context: &Context, server: &str) -> usize {
-    let Some(stores) = context.stores.get() else { return 0 };
-    let reserved = context.servers.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-    let on = |tenant: &crate::api::Tenant| {
-        let placed = tenant.status.as_ref().and_then(|status| status.database.as_ref()).map(|database| &database.server);
-        placed.or_else(|| reserved.get(&tenant.uid().unwrap_or_default())).is_some_and(|name| name == server)
-    };
-    stores.tenants.state().iter().filter(|tenant| on(tenant)).count()
 }

@@ -1,123 +1,160 @@
 //! Takes an instance away, from what is there: routes, workloads, database by its policy, namespace, and then the finalizer.
 
-use super::ReconcileError;
 use super::assess::{Assessment, Step, Stop};
-use super::status;
-use crate::api::tenant::{DatabaseStatus, DeletionPolicy};
+use super::{Pass, ReconcileError, secrets, status};
+use crate::api::tenant::DeletionPolicy;
 use crate::api::{Tenant, labels};
-use crate::controller::apply::Applier;
 use crate::controller::context::Context;
-use crate::instance::names::NAMESPACE_PREFIX;
+use crate::controller::inventory::Observed;
+use crate::instance::names::TenantName;
 use crate::instance::render::{Kind, ObjectKey};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The order: nobody comes in before the pods end, and no pod runs when its database goes.
-const ROUTES: [Kind; 2] = [Kind::INGRESS, Kind::HTTP_ROUTE];
-const WORKLOADS: [Kind; 4] = [Kind::HORIZONTAL_POD_AUTOSCALER, Kind::DEPLOYMENT, Kind::POD_DISRUPTION_BUDGET, Kind::JOB];
+/// Nobody comes in before the pods end, and no pod runs when its database goes.
+const ROUTES: &[Kind] = &[Kind::INGRESS, Kind::HTTP_ROUTE];
+/// Deleted in the foreground, they stay until their pods have ended.
+const WORKLOADS: &[Kind] = &[Kind::HORIZONTAL_POD_AUTOSCALER, Kind::DEPLOYMENT, Kind::POD_DISRUPTION_BUDGET, Kind::JOB];
+/// How soon it is looked again although nothing was heard.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Goes as far as it can now, says what it waits for, and lets go of the Tenant at the end.
 pub async fn delete(context: &Context, tenant: &Tenant) -> Result<Option<Duration>, ReconcileError> {
     if !tenant.finalizers().iter().any(|finalizer| finalizer == labels::TENANT_FINALIZER) {
         return Ok(None);
     }
-    let uid = tenant.uid().unwrap_or_default();
-    let applier = Applier { client: &context.client, inventory: &context.inventory, uid: &uid };
-    match take_away(context, tenant, &applier).await {
-        Ok(()) => {
-            let_go(context, tenant).await?;
-            context.memory.forget(&uid);
-            context.servers.reserved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&uid);
-            tracing::info!(tenant = tenant.name_any(), "gone");
-            Ok(None)
-        }
-        Err(stop) => {
-            let retry = stop.retry().then(|| stop.to_string());
-            let mut assessment = Assessment::new(tenant);
-            assessment.stop(stop);
-            status::write(context, tenant, &assessment).await?;
-            match retry {
-                Some(message) => Err(ReconcileError::Kube(kube::Error::Service(message.into()))),
-                None => Ok(Some(Duration::from_secs(30))),
-            }
-        }
-    }
+    let pass = Pass::new(context, tenant);
+    let Err(stop) = take_away(&pass).await else {
+        let_go(context, tenant).await?;
+        context.memory.forget(&pass.uid);
+        tracing::info!(tenant = tenant.name_any(), "gone");
+        return Ok(None);
+    };
+    let mut assessment = Assessment::new(tenant);
+    assessment.stop(stop.clone());
+    status::write(context, tenant, &assessment).await?;
+    if stop.retry() { Err(ReconcileError::Stopped(stop)) } else { Ok(Some(LOOK_AGAIN)) }
 }
 
-async fn take_away(context: &Context, tenant: &Tenant, applier: &Applier<'_>) -> Result<(), Stop> {
-    for (kinds, what) in [(&ROUTES[..], "routes"), (&WORKLOADS[..], "workloads")] {
-        delete_kinds(context, tenant, applier, kinds, what).await?;
+async fn take_away(pass: &Pass<'_>) -> Result<(), Stop> {
+    delete_kinds(pass, ROUTES).await?;
+    delete_kinds(pass, WORKLOADS).await?;
+    database(pass).await?;
+    delete_kinds(pass, &[Kind::NAMESPACE]).await?;
+    namespace_without_label(pass).await
+}
+
+/// Deletes all objects of these kinds, and waits for them to be gone.
+async fn delete_kinds(pass: &Pass<'_>, kinds: &[Kind]) -> Result<(), Stop> {
+    let objects = pass.context.inventory.of(&pass.tenant.name_any());
+    let ours: Vec<_> = objects
+        .iter()
+        .filter(|(key, observed)| kinds.contains(&key.kind) && observed.owner.as_deref() == Some(pass.uid.as_str()))
+        .collect();
+    for (key, observed) in &ours {
+        if !observed.deleting {
+            pass.applier().delete(key, observed).await?;
+            pass.context.metrics.wrote();
+        }
     }
-    database(context, tenant).await?;
-    delete_kinds(context, tenant, applier, &[Kind::NAMESPACE], "namespace").await?;
-    // The inventory only knows what carries our label; the namespace may have lost it.
-    let key = ObjectKey { kind: Kind::NAMESPACE, namespace: None, name: format!("{NAMESPACE_PREFIX}{}", tenant.name_any()) };
-    match applier.get(&key).await?.map(crate::controller::inventory::Observed::new) {
-        Some(found) if found.owner.as_deref() == Some(applier.uid) => {
-            applier.delete(&key, &found).await?;
-            Err(waiting("namespace"))
+    ours.first().map_or(Ok(()), |(key, observed)| Err(waiting(key, observed)))
+}
+
+/// The inventory knows only what carries our label, and the namespace may have lost it.
+async fn namespace_without_label(pass: &Pass<'_>) -> Result<(), Stop> {
+    let Ok(name) = TenantName::parse(pass.tenant.name_any()) else { return Ok(()) };
+    let key = ObjectKey { kind: Kind::NAMESPACE, namespace: None, name: name.namespace() };
+    match pass.applier().get(&key).await?.map(Observed::new) {
+        Some(found) if found.owner.as_deref() == Some(pass.uid.as_str()) => {
+            if !found.deleting {
+                pass.applier().delete(&key, &found).await?;
+            }
+            Err(waiting(&key, &found))
         }
         _ => Ok(()),
     }
 }
 
-async fn delete_kinds(context: &Context, tenant: &Tenant, applier: &Applier<'_>, kinds: &[Kind], what: &str) -> Result<(), Stop> {
-    let objects = context.inventory.of(&tenant.name_any());
-    let ours: Vec<_> =
-        objects.iter().filter(|(key, observed)| kinds.contains(&key.kind) && observed.owner.as_deref() == Some(applier.uid)).collect();
-    for (key, observed) in &ours {
-        if !observed.deleting {
-            applier.delete(key, observed).await?;
-        }
+/// What the deletion waits for, with what the object itself says of that.
+fn waiting(key: &ObjectKey, observed: &Observed) -> Stop {
+    let live = observed.content();
+    let held: Vec<_> =
+        live.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let conditions = live.pointer("/status/conditions").and_then(Value::as_array);
+    let says: Vec<_> = conditions
+        .into_iter()
+        .flatten()
+        .filter(|condition| key.kind == Kind::NAMESPACE && condition["status"] == "True" && condition["reason"] != "ContentDeleted")
+        .filter_map(|condition| condition["message"].as_str())
+        .collect();
+    let mut message = format!("waiting for {key} to be gone");
+    let foreign: Vec<_> = held.into_iter().filter(|name| *name != "foregroundDeletion").collect();
+    if !foreign.is_empty() {
+        message += &format!(", which is held by {}", foreign.join(", "));
     }
-    if ours.is_empty() { Ok(()) } else { Err(waiting(what)) }
+    if !says.is_empty() {
+        message += &format!(": {}", says.join("; "));
+    }
+    Stop::waiting(Step::Instance, "Deleting", message)
 }
 
-fn waiting(what: &str) -> Stop {
-    Stop::waiting(Step::Instance, "Deleting", format!("waiting for the {what} to be gone"))
-}
-
-async fn database(context: &Context, tenant: &Tenant) -> Result<(), Stop> {
-    let Some(database) = tenant.status.as_ref().and_then(|status| status.database.clone()) else { return Ok(()) };
-    let result = database_away(context, tenant, &database).await;
-    let forced = tenant.annotations().get(labels::FORCE_DELETE).is_some_and(|name| *name == tenant.name_any());
-    match result {
-        Err(stop) if forced => {
-            tracing::warn!(tenant = tenant.name_any(), server = database.server, owner = database.owner, %stop, "let go of a database by force");
-            Ok(())
+/// Locks or drops the tenant's data, as its policy says.
+async fn database(pass: &Pass<'_>) -> Result<(), Stop> {
+    let (context, tenant) = (pass.context, pass.tenant);
+    if context.memory.of(&pass.uid).database_removed {
+        return Ok(());
+    }
+    let status = tenant.status.as_ref().and_then(|status| status.database.clone());
+    let Ok(name) = TenantName::parse(tenant.name_any()) else { return Ok(()) };
+    let (server, owner) = match status {
+        Some(database) => (Some(database.server), database.owner),
+        // It may have been placed without having come so far as to say so.
+        None => {
+            let known = context.placements.of(&pass.uid);
+            (if known.is_some() { known } else { secrets::placed(pass).await? }, name.database_owner())
         }
-        Err(stop) => Err(Stop::failed(
-            Step::Database,
-            "DatabaseHolds",
-            format!(
-                "the data on {} could not be dealt with: {stop}. To leave it where it is and let go, set the annotation {} to {}",
-                database.server,
+    };
+    let Some(server) = server else { return Ok(()) };
+    let forced = tenant.annotations().get(labels::FORCE_DELETE).is_some_and(|name| *name == tenant.name_any());
+    match remove(pass, &server, &owner).await {
+        Ok(()) => {}
+        Err(stop) if forced => {
+            tracing::warn!(tenant = tenant.name_any(), server, owner, %stop, "let go of a database by force; it stays where it is");
+        }
+        Err(stop) => {
+            let message = format!(
+                "the data on {server} can't be dealt with: {stop}. To leave it where it is and let go, set the annotation {} to {}",
                 labels::FORCE_DELETE,
                 tenant.name_any()
-            ),
-        )),
-        Ok(()) => Ok(()),
+            );
+            return Err(Stop::failed(Step::Database, "DatabaseHolds", message));
+        }
     }
+    context.memory.update(&pass.uid, |remembered| {
+        remembered.database_removed = true;
+        remembered.database = None;
+    });
+    Ok(())
 }
 
-async fn database_away(context: &Context, tenant: &Tenant, database: &DatabaseStatus) -> Result<(), Stop> {
-    let uid = tenant.uid().unwrap_or_default();
-    let server = context.stores.get().and_then(|stores| stores.servers.get(&ObjectRef::new(&database.server)));
-    let server = server.ok_or_else(|| Stop::missing("DatabaseServer", &database.server))?;
-    let server = context.servers.reach(context, &server).await?.server;
-    match tenant.spec.deletion.policy {
-        DeletionPolicy::Retain => server.retain(&database.owner, &uid).await?,
-        DeletionPolicy::Delete => server.drop_tenant(&database.owner, &uid).await?,
+async fn remove(pass: &Pass<'_>, server: &str, owner: &str) -> Result<(), Stop> {
+    let context = pass.context;
+    let found = context.stores.servers.get(&ObjectRef::new(server));
+    let found = found.ok_or_else(|| Stop::stalled("DatabaseServerMissing", format!("DatabaseServer {server} doesn't exist")))?;
+    let server = context.servers.reach(context, &found).await?.server;
+    match pass.tenant.spec.deletion.policy {
+        DeletionPolicy::Retain => server.retain(owner, &pass.uid).await?,
+        DeletionPolicy::Delete => server.drop_tenant(owner, &pass.uid).await?,
     }
     Ok(())
 }
 
 async fn let_go(context: &Context, tenant: &Tenant) -> Result<(), kube::Error> {
     let finalizers: Vec<_> = tenant.finalizers().iter().filter(|finalizer| *finalizer != labels::TENANT_FINALIZER).collect();
-    let patch = json!({"metadata": {"finalizers": finalizers, "uid": tenant.uid()}});
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": tenant.resource_version(), "uid": tenant.uid()}});
     let api: Api<Tenant> = Api::all(context.client.clone());
     match api.patch(&tenant.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(_) => Ok(()),

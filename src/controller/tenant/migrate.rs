@@ -2,61 +2,114 @@
 
 use super::Pass;
 use super::assess::{Assessment, Step, Stop};
-use crate::controller::apply::Applier;
+use crate::api::conditions::MIGRATED;
+use crate::api::labels::RETRY;
+use crate::controller::inventory::Objects;
 use crate::instance::Instance;
-use crate::instance::render::Rendered;
+use crate::instance::render::{Kind, ObjectKey, Rendered};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
 use kube::{Api, ResourceExt};
 use serde_json::Value;
 
+/// Where the annotation [`crate::api::labels::MIGRATION`] is in a Job.
+const MIGRATION_ANNOTATION: &str = "/metadata/annotations/tenantry.dev~1migration";
 /// How much of a failed Job's log a condition shows.
 const LOG_LINES: i64 = 10;
 
-/// Whether the database is at the wanted version; runs the migration where it isn't.
-pub async fn migrate(
-    pass: &Pass<'_>,
-    applier: &Applier<'_>,
-    instance: &Instance,
-    rendered: &Rendered,
-    assessment: &mut Assessment,
-) -> Result<bool, Stop> {
-    let Some(migration) = &instance.migration else { return Ok(true) };
+/// How far the migration to the wanted version is.
+pub enum Migration {
+    /// The database is at the wanted version.
+    Done,
+    /// What served before goes on serving meanwhile.
+    Pending,
+    /// The same, until a person acts.
+    Failed(Stop),
+}
+
+impl Migration {
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// A failed migration keeps the tenant from being ready, but nothing else from being done.
+    pub fn into_result(self) -> Result<(), Stop> {
+        match self {
+            Self::Failed(stop) => Err(stop),
+            Self::Done | Self::Pending => Ok(()),
+        }
+    }
+}
+
+/// Runs the migration where the database isn't at the wanted version, and tells how far it is.
+pub async fn migrate(pass: &Pass<'_>, instance: &Instance, rendered: &Rendered, assessment: &mut Assessment) -> Result<Migration, Stop> {
+    let (Some(migration), Some(job)) = (&instance.migration, &rendered.migration) else { return Ok(Migration::Done) };
     let done = pass.tenant.status.as_ref().and_then(|status| status.migration.as_ref());
     if done.is_some_and(|done| done.key == migration.key) {
         assessment.migrated(instance, None);
-        return Ok(true);
+        return Ok(Migration::Done);
     }
-    let Some(job) = &rendered.migration else {
+    if instance.suspension.is_some() {
         assessment.not_migrated("Suspended", "the migration waits until the tenant is no longer suspended".to_owned());
-        return Ok(false);
-    };
-    let live = pass.context.inventory.of(instance.name.as_str()).get(&job.key).map(|observed| observed.content());
-    match live.as_ref().map(outcome) {
+        return Ok(Migration::Pending);
+    }
+    let objects = pass.context.inventory.of(instance.name.as_str());
+    if let Some(other) = unfinished_other(pass, &objects, &job.key).await? {
+        let message = format!("waiting for {other} to end before the database is migrated to version {}", instance.version);
+        assessment.not_migrated("WaitingForMigration", message);
+        return Ok(Migration::Pending);
+    }
+    match objects.get(&job.key).map(|observed| outcome(&observed.content())) {
         None => {
-            pass.apply(applier, job).await?;
+            pass.apply(job).await?;
             assessment.not_migrated("Migrating", format!("migrating to version {}", instance.version));
-            Ok(false)
+            Ok(Migration::Pending)
         }
         Some(None) => {
             assessment.not_migrated("Migrating", format!("migrating to version {}", instance.version));
-            Ok(false)
+            Ok(Migration::Pending)
         }
         Some(Some(Ok(()))) => {
             assessment.migrated(instance, Some(&migration.key));
-            Ok(true)
+            Ok(Migration::Done)
         }
         Some(Some(Err(why))) => {
-            let log = last_lines(pass, instance, &job.key.name).await;
-            let message = format!(
-                "the migration to version {} failed ({why}); what served before goes on serving. Change something, or set the annotation {} to a new value to run it again. Its log ends: {log}",
-                instance.version,
-                crate::api::labels::RETRY,
-            );
+            let message = failure(pass, instance, &job.key.name, &why).await;
             assessment.not_migrated("MigrationFailed", message.clone());
-            Err(Stop::stalled_at(Step::Migration, "MigrationFailed", message))
+            Ok(Migration::Failed(Stop::stalled_at(Step::Migration, "MigrationFailed", message)))
         }
     }
+}
+
+/// The migration of another version that is still at work, if there is one: two at once would meet in the same tables. One whose pod never
+/// started, as for want of its image, is taken away.
+async fn unfinished_other(pass: &Pass<'_>, objects: &Objects, wanted: &ObjectKey) -> Result<Option<String>, Stop> {
+    for (key, observed) in objects.iter().filter(|(key, _)| key.kind == Kind::JOB && *key != wanted) {
+        let live = observed.content();
+        if live.pointer(MIGRATION_ANNOTATION).is_none() || outcome(&live).is_some() {
+            continue;
+        }
+        let running = live.pointer("/status/ready").and_then(Value::as_i64).unwrap_or_default() > 0;
+        if !running && !observed.deleting {
+            pass.applier().delete(key, observed).await?;
+        }
+        return Ok(Some(key.to_string()));
+    }
+    Ok(None)
+}
+
+/// What a person has to know of a failed migration. Its log is read once: the message stays until something else is tried.
+async fn failure(pass: &Pass<'_>, instance: &Instance, job: &str, why: &str) -> String {
+    let begin = format!("the migration to version {} failed ({why})", instance.version);
+    let known = pass.tenant.conditions().iter().find(|condition| condition.type_ == MIGRATED && condition.reason == "MigrationFailed");
+    if let Some(known) = known.filter(|known| known.message.starts_with(&begin) && known.message.contains(job)) {
+        return known.message.clone();
+    }
+    let log = last_lines(pass, instance, job).await;
+    let log = if log.is_empty() { format!("Job {job} left no log") } else { format!("the log of Job {job} ends: {log}") };
+    format!(
+        "{begin}; what served before goes on serving. Change something, or set the annotation {RETRY} to a new value to run it again; {log}"
+    )
 }
 
 /// How a Job ended, if it has.

@@ -7,7 +7,7 @@ use crate::instance::{Instance, Routing, RoutingKind};
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
@@ -27,10 +27,10 @@ pub struct Answer {
 pub async fn probe(context: &Context, instance: &Instance, assessment: &mut Assessment) {
     let (Some(check), Some(routing)) = (&instance.check, &instance.routing) else { return };
     if instance.suspension.is_some() {
-        return assessment.say(Verdict::unknown(conditions::HEALTHY, "Suspended", "a suspended tenant isn't asked"), false);
+        return assessment.say(Verdict::unknown(conditions::HEALTHY, "Suspended", "a suspended tenant isn't asked"));
     }
-    if !assessment.is_true(conditions::ROUTED) || instance.version.as_str() != assessment.status.version.as_deref().unwrap_or_default() {
-        return assessment.say(Verdict::unknown(conditions::HEALTHY, "NotRouted", "it is asked once it serves"), true);
+    if !assessment.is_true(conditions::ROUTED) || assessment.status.version.is_none() {
+        return assessment.say(Verdict::unknown(conditions::HEALTHY, "NotRouted", "it is asked once it serves"));
     }
     let every = Duration::from_secs(check.every_seconds.into());
     let known = context.memory.of(&instance.uid).probe;
@@ -50,7 +50,7 @@ pub async fn probe(context: &Context, instance: &Instance, assessment: &mut Asse
         Ok(()) => Verdict::new(conditions::HEALTHY, true, "Answering", format!("{} answers {}", check.path, check.status)),
         Err(why) => Verdict::new(conditions::HEALTHY, false, "NotAnswering", format!("{}{}: {why}", routing.url, check.path)),
     };
-    assessment.say(verdict, true);
+    assessment.say(verdict);
 }
 
 async fn ask(context: &Context, instance: &Instance, routing: &Routing, path: &str, status: u16) -> Result<(), String> {
@@ -70,16 +70,25 @@ async fn ask(context: &Context, instance: &Instance, routing: &Routing, path: &s
 }
 
 async fn over_tls(connection: TcpStream, host: &str, path: &str) -> Result<u16, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, connection).await.map_err(|error| error.to_string())?;
+    let stream = tokio_rustls::TlsConnector::from(tls_config()?).connect(name, connection).await.map_err(|error| error.to_string())?;
     request(TokioIo::new(stream), host, path).await
+}
+
+/// The authorities that the system trusts are read once: there are hundreds of files.
+fn tls_config() -> Result<Arc<rustls::ClientConfig>, String> {
+    static CONFIG: OnceLock<Result<Arc<rustls::ClientConfig>, String>> = OnceLock::new();
+    let make = || {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Arc::new(config))
+    };
+    CONFIG.get_or_init(make).clone()
 }
 
 async fn request<S>(stream: TokioIo<S>, host: &str, path: &str) -> Result<u16, String>

@@ -1,12 +1,12 @@
 //! The secrets of a tenant: made once, kept, and rotated on request. Between passes only the login and digests are kept in memory.
 
+use super::Pass;
 use super::assess::{Step, Stop};
-use crate::api::{DatabaseServer, Tenant, labels};
-use crate::controller::apply::Applier;
-use crate::controller::context::Context;
+use crate::api::{DatabaseServer, labels};
+use crate::controller::apply::ApplyError;
 use crate::controller::inventory::Observed;
 use crate::database::{Login, generate_password};
-use crate::instance::names::login_number;
+use crate::instance::names::{NAMESPACE_PREFIX, login_number};
 use crate::instance::render::{self, DatabaseLogin, Kind, Object, ObjectKey, SecretContent};
 use crate::instance::{Instance, digest};
 use base64::Engine;
@@ -19,13 +19,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often the Secrets are read, since nothing may watch them.
-const READ_EVERY: Duration = Duration::from_secs(600);
+/// How often the Secrets are read, since nothing may watch them; spread, so that tenants that were made together are not read together.
+const READ_EVERY: std::ops::Range<u64> = 900..1800;
+
+/// Where the annotation [`labels::DATABASE_SERVER`] is in a Secret.
+const SERVER_ANNOTATION: &str = "/metadata/annotations/tenantry.dev~1database-server";
 
 /// What is known of a tenant's secrets.
 #[derive(Clone)]
 pub struct Known {
-    read: Instant,
+    read_again: Instant,
     wanted: String,
     digest: String,
     /// The login that pods use.
@@ -42,18 +45,13 @@ impl Known {
 }
 
 /// Makes what is missing, and tells what there is.
-pub async fn ensure(
-    context: &Context,
-    tenant: &Tenant,
-    instance: &Instance,
-    server: Option<&DatabaseServer>,
-    applier: &Applier<'_>,
-) -> Result<Known, Stop> {
+pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&DatabaseServer>) -> Result<Known, Stop> {
+    let context = pass.context;
     let authority = match server {
         Some(server) => context.servers.reach(context, server).await?.authority,
         None => None,
     };
-    let rotation = tenant.annotations().get(labels::ROTATE).cloned();
+    let rotation = pass.tenant.annotations().get(labels::ROTATE).cloned();
     let wanted = digest::of(&(
         instance.generated_secrets.iter().map(|secret| &secret.env).collect::<Vec<_>>(),
         instance.database.as_ref().map(|database| format!("{database:?}")),
@@ -61,40 +59,56 @@ pub async fn ensure(
         &authority,
         &instance.pull_secret,
     ));
-    let memory = context.memory.of(&instance.uid);
-    if let Some(known) = memory.secrets.filter(|known| known.wanted == wanted && known.read.elapsed() < READ_EVERY) {
+    let memory = context.memory.of(&pass.uid);
+    if let Some(known) = memory.secrets.filter(|known| known.wanted == wanted && Instant::now() < known.read_again) {
         return Ok(known);
     }
-    let generated = generated(instance, applier).await?;
+    let generated = generated(pass, instance).await?;
     let mut parts = vec![digest::of(&generated.0)];
     let (mut login, mut rotating) = (None, false);
     if let (Some(database), Some(server)) = (&instance.database, server) {
-        let found = read(applier, instance, render::DATABASE_SECRET).await?;
-        let (chosen, changed) = choose_login(instance, found.as_ref(), rotation, authority);
-        rotating = changed && found.is_some();
-        if rotating {
+        let found = read(pass, instance, render::DATABASE_SECRET).await?;
+        let chosen = choose_login(instance, found.as_ref(), rotation, authority);
+        let next = Login { name: chosen.username.clone(), password: chosen.password.clone() };
+        // A login of a higher number had others before it, and any of them may still be in use.
+        rotating = login_number(&next.name).is_some_and(|number| number > 1);
+        if found.is_some() && rotates(found.as_ref(), &chosen) {
             // The server has to know the new login before any pod is given it.
-            let next = Login { name: chosen.username.clone(), password: chosen.password.clone() };
-            let desired = super::desired_database(&instance.uid, instance, database, &next);
+            let desired = super::database::desired(instance, database, &next);
             context.servers.reach(context, server).await?.server.ensure(&desired).await?;
         }
-        write(applier, &render::database_secret(instance, database, &chosen), found).await?;
+        write(pass, &render::database_secret(instance, database, &chosen), found).await?;
         parts.push(digest::of(&(&chosen.username, &chosen.password, &database.host, database.port)));
-        login = Some(Login { name: chosen.username, password: chosen.password });
+        login = Some(next);
     }
     if let Some(name) = &instance.pull_secret {
-        copy_pull_secret(context, instance, name, applier).await?;
+        copy_pull_secret(pass, instance, name).await?;
     }
-    let known = Known { read: Instant::now(), wanted, digest: digest::of(&parts), login, rotating };
-    context.memory.update(&instance.uid, |memory| memory.secrets = Some(known.clone()));
+    let read_again = Instant::now() + Duration::from_secs(rand::random_range(READ_EVERY));
+    let known = Known { read_again, wanted, digest: digest::of(&parts), login, rotating };
+    context.memory.update(&pass.uid, |memory| memory.secrets = Some(known.clone()));
     Ok(known)
 }
 
-async fn generated(instance: &Instance, applier: &Applier<'_>) -> Result<SecretContent, Stop> {
+/// The DatabaseServer that the tenant's Secret names, where there is one already.
+pub async fn placed(pass: &Pass<'_>) -> Result<Option<String>, Stop> {
+    let name = pass.tenant.name_any();
+    // Before the operator is let into the namespace there is no Secret, and it may not ask.
+    if !pass.context.inventory.of(&name).keys().any(|key| key.kind == Kind::ROLE_BINDING) {
+        return Ok(None);
+    }
+    let namespace = format!("{NAMESPACE_PREFIX}{name}");
+    let key = ObjectKey { kind: Kind::SECRET, namespace: Some(namespace), name: render::DATABASE_SECRET.to_owned() };
+    let secret = pass.applier().get(&key).await?.map(Observed::new).filter(|secret| secret.owner.as_deref() == Some(pass.uid.as_str()));
+    let server = secret.and_then(|secret| secret.content().pointer(SERVER_ANNOTATION)?.as_str().map(str::to_owned));
+    Ok(server)
+}
+
+async fn generated(pass: &Pass<'_>, instance: &Instance) -> Result<SecretContent, Stop> {
     if instance.generated_secrets.is_empty() {
         return Ok(SecretContent::default());
     }
-    let found = read(applier, instance, render::GENERATED_SECRET).await?;
+    let found = read(pass, instance, render::GENERATED_SECRET).await?;
     let mut content = SecretContent(BTreeMap::new());
     let before = found.as_ref().map(content_of).unwrap_or_default();
     for secret in &instance.generated_secrets {
@@ -104,55 +118,66 @@ async fn generated(instance: &Instance, applier: &Applier<'_>) -> Result<SecretC
             });
         content.0.insert(secret.env.clone(), value);
     }
-    write(applier, &render::generated_secret(instance, &content), found).await?;
+    write(pass, &render::generated_secret(instance, &content), found).await?;
     Ok(content)
 }
 
 /// The login that the Secret has, unless a rotation is asked for that it doesn't answer.
-fn choose_login(
-    instance: &Instance,
-    found: Option<&DynamicObject>,
-    rotation: Option<String>,
-    authority: Option<Vec<u8>>,
-) -> (DatabaseLogin, bool) {
-    let content = found.map(content_of).unwrap_or_default();
-    let before = content.text("username").zip(content.text("password"));
+fn choose_login(instance: &Instance, found: Option<&DynamicObject>, rotation: Option<String>, authority: Option<Vec<u8>>) -> DatabaseLogin {
+    let before = found.and_then(login_of);
     let answered = found.and_then(|secret| secret.annotations().get(labels::ROTATED).cloned());
     match before {
         Some((username, password)) if rotation == answered || rotation.is_none() => {
-            (DatabaseLogin { username: username.to_owned(), password: password.to_owned(), authority, rotation: answered }, false)
+            DatabaseLogin { username, password, authority, rotation: answered }
         }
         before => {
-            let number = before.and_then(|(username, _)| login_number(username)).unwrap_or(0) + 1;
-            let username = instance.name.database_login(number);
-            (DatabaseLogin { username, password: generate_password(), authority, rotation }, true)
+            let number = before.and_then(|(username, _)| login_number(&username)).unwrap_or(0) + 1;
+            DatabaseLogin { username: instance.name.database_login(number), password: generate_password(), authority, rotation }
         }
     }
 }
 
-async fn copy_pull_secret(context: &Context, instance: &Instance, name: &str, applier: &Applier<'_>) -> Result<(), Stop> {
-    let namespace = &context.configuration.settings.namespace;
+/// Whether the chosen login is another than the one that pods have.
+fn rotates(found: Option<&DynamicObject>, chosen: &DatabaseLogin) -> bool {
+    found.and_then(login_of).is_some_and(|(username, _)| username != chosen.username)
+}
+
+/// Username and password of a database Secret.
+fn login_of(secret: &DynamicObject) -> Option<(String, String)> {
+    let content = content_of(secret);
+    content.text("username").zip(content.text("password")).map(|(username, password)| (username.to_owned(), password.to_owned()))
+}
+
+async fn copy_pull_secret(pass: &Pass<'_>, instance: &Instance, name: &str) -> Result<(), Stop> {
+    let namespace = &pass.context.configuration.settings.namespace;
     let key = ObjectKey { kind: Kind::SECRET, namespace: Some(namespace.clone()), name: name.to_owned() };
     let missing = || {
         Stop::failed(
             Step::Instance,
             "PullSecretMissing",
-            format!("Secret {namespace}/{name}, which the blueprint names as image.pullSecret, doesn't exist"),
+            format!("Secret {namespace}/{name}, which the blueprint names as image.pullSecret, doesn't exist: create it"),
         )
     };
-    let source = applier.get(&key).await?.ok_or_else(missing)?;
-    let found = read(applier, instance, render::PULL_SECRET).await?;
-    write(applier, &render::pull_secret(instance, &content_of(&source)), found).await
+    let source = pass.applier().get(&key).await?.ok_or_else(missing)?;
+    let found = read(pass, instance, render::PULL_SECRET).await?;
+    write(pass, &render::pull_secret(instance, &content_of(&source)), found).await
 }
 
-async fn read(applier: &Applier<'_>, instance: &Instance, name: &str) -> Result<Option<DynamicObject>, Stop> {
+async fn read(pass: &Pass<'_>, instance: &Instance, name: &str) -> Result<Option<DynamicObject>, Stop> {
     let key = ObjectKey { kind: Kind::SECRET, namespace: Some(instance.namespace.clone()), name: name.to_owned() };
-    Ok(applier.get(&key).await?)
+    let found = pass.applier().get(&key).await?;
+    // A Secret that was there before us tells nothing: its values are somebody else's.
+    match found.map(|found| (Observed::new(found.clone()), found)) {
+        Some((observed, _)) if observed.owner.as_deref() != Some(pass.uid.as_str()) => Err(ApplyError::NotOurs { key }.into()),
+        found => Ok(found.map(|(_, found)| found)),
+    }
 }
 
-async fn write(applier: &Applier<'_>, secret: &Object, found: Option<DynamicObject>) -> Result<(), Stop> {
+async fn write(pass: &Pass<'_>, secret: &Object, found: Option<DynamicObject>) -> Result<(), Stop> {
     let observed = found.map(|found| Arc::new(Observed::new(found)));
-    applier.apply_unmarked(secret, observed.as_ref()).await?;
+    if pass.applier().apply_unmarked(secret, observed.as_ref()).await? {
+        pass.context.metrics.wrote();
+    }
     Ok(())
 }
 

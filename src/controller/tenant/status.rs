@@ -2,13 +2,18 @@
 
 use super::assess::Assessment;
 use crate::api::conditions::{self, is_true};
+use crate::api::tenant::TenantStatus;
 use crate::api::{Tenant, labels};
 use crate::controller::context::Context;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
+
+/// Reasons of a tenant that is being changed, which is no news to who changes it.
+const UNDER_WAY: [&str; 8] =
+    ["Deleting", "Deploying", "Ending", "Migrating", "NotDeployed", "NotRouted", "Suspending", "WaitingForMigration"];
 
 /// Writes the status where it differs from what is there.
 ///
@@ -34,28 +39,79 @@ pub async fn write(context: &Context, tenant: &Tenant, assessment: &Assessment) 
         Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => return Ok(()),
         Err(error) => return Err(error),
     }
-    if let Some(event) = event(before, &status.conditions)
-        && let Err(error) = context.recorder.publish(&event, &tenant.object_ref(&())).await
-    {
-        tracing::warn!(tenant = name, %error, "an event can't be written");
+    let events = events(tenant.status.as_ref().unwrap_or(&TenantStatus::default()), &status);
+    for event in &events {
+        publish(context, tenant, event).await;
     }
     Ok(())
 }
 
-/// What a person would want to be told: it is ready, it isn't any more, it needs somebody.
-fn event(before: &[Condition], after: &[Condition]) -> Option<Event> {
-    let ready = after.iter().find(|condition| condition.type_ == conditions::READY)?;
-    let reason_before = before.iter().find(|condition| condition.type_ == conditions::READY).map(|condition| condition.reason.as_str());
-    let (was, is) = (is_true(before, conditions::READY), is_true(after, conditions::READY));
-    let stalled = is_true(after, conditions::STALLED) && reason_before != Some(ready.reason.as_str());
-    if was == is && !stalled {
-        return None;
+/// Tells people. Who reads no Events misses nothing that the status doesn't say, so a failure is only logged.
+pub async fn publish(context: &Context, tenant: &Tenant, event: &Event) {
+    if let Err(error) = context.recorder.publish(event, &tenant.object_ref(&())).await {
+        tracing::warn!(tenant = tenant.name_any(), %error, "an event can't be written");
     }
-    Some(Event {
-        type_: if is { EventType::Normal } else { EventType::Warning },
-        reason: ready.reason.clone(),
-        note: Some(ready.message.clone()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    })
+}
+
+/// An event about a tenant.
+pub fn event(type_: EventType, reason: &str, note: String) -> Event {
+    Event { type_, reason: reason.to_owned(), note: Some(note), action: "Reconcile".to_owned(), secondary: None }
+}
+
+/// What a person would want to be told: it is ready, it isn't any more, it needs somebody, it has another version.
+fn events(before: &TenantStatus, after: &TenantStatus) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let (Some(old), Some(new)) = (&before.version, &after.version)
+        && old != new
+    {
+        events.push(event(EventType::Normal, "Released", format!("version {new} serves; before it was {old}")));
+    }
+    let ready = |status: &TenantStatus| status.conditions.iter().find(|condition| condition.type_ == conditions::READY).cloned();
+    let Some(now) = ready(after) else { return events };
+    let then = ready(before);
+    let is_news = then.as_ref().is_none_or(|then| then.reason != now.reason);
+    let (was, is) = (then.is_some_and(|then| then.status == "True"), now.status == "True");
+    let type_ = match (is, is_true(&after.conditions, conditions::STALLED)) {
+        (true, _) if is_news => EventType::Normal,
+        (false, true) if is_news => EventType::Warning,
+        // That it is being changed is no news to who changes it.
+        (false, false) if was && !UNDER_WAY.contains(&now.reason.as_str()) => EventType::Warning,
+        _ => return events,
+    };
+    events.push(event(type_, &now.reason, now.message));
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::conditions::{RECONCILING, Verdict, merge};
+
+    fn status(ready: bool, reason: &str, kind: Option<&'static str>, version: &str) -> TenantStatus {
+        let mut verdicts = vec![Verdict::new(conditions::READY, ready, reason, "a sentence")];
+        verdicts.extend(kind.map(|kind| Verdict::new(kind, true, reason, "a sentence")));
+        let conditions = merge(&[], &verdicts, 1, &Time(jiff::Timestamp::UNIX_EPOCH));
+        TenantStatus { conditions, version: Some(version.to_owned()), ..Default::default() }
+    }
+
+    fn reasons(before: &TenantStatus, after: &TenantStatus) -> Vec<String> {
+        events(before, after).into_iter().map(|event| event.reason).collect()
+    }
+
+    #[test]
+    fn people_hear_what_they_would_want_to_know_and_nothing_else() {
+        let none = TenantStatus::default();
+        let ready = status(true, "Ready", None, "1");
+        let rolling = status(false, "Deploying", Some(RECONCILING), "1");
+        let sick = status(false, "NotAnswering", Some(RECONCILING), "1");
+        let stalled = status(false, "MigrationFailed", Some(conditions::STALLED), "1");
+        assert_eq!(reasons(&none, &ready), ["Ready"]);
+        assert_eq!(reasons(&none, &rolling), [""; 0]);
+        assert_eq!(reasons(&ready, &rolling), [""; 0]);
+        assert_eq!(reasons(&rolling, &status(true, "Ready", None, "2")), ["Released", "Ready"]);
+        assert_eq!(reasons(&ready, &sick), ["NotAnswering"]);
+        assert_eq!(reasons(&rolling, &stalled), ["MigrationFailed"]);
+        assert_eq!(reasons(&stalled, &stalled), [""; 0]);
+        assert_eq!(reasons(&ready, &status(true, "Suspended", None, "1")), ["Suspended"]);
+    }
 }

@@ -1,0 +1,92 @@
+//! The tenant's database: made where something changed, and otherwise left to the bulk look that asks a server for all its tenants at once.
+
+use super::Pass;
+use super::assess::{Assessment, Stop};
+use super::memory::Verified;
+use super::secrets::Known;
+use crate::api::conditions;
+use crate::api::{DatabaseServer, blueprint};
+use crate::database::{DesiredDatabase, Login};
+use crate::instance::{Database, Instance, digest};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How soon it is looked again whether a former login is still in use.
+const RETIRE_AGAIN: Duration = Duration::from_secs(10);
+
+/// Makes the database as it should be.
+pub async fn ensure(pass: &Pass<'_>, instance: &Instance, database: &Database, server: &DatabaseServer, login: &Login) -> Result<(), Stop> {
+    let context = pass.context;
+    let desired = desired(instance, database, login);
+    let digest = digest::of(&format!("{desired:?} {}", login.fingerprint()));
+    let known = context.memory.of(&pass.uid).database;
+    if known.is_some_and(|known| known.digest == digest && known.server == database.server) {
+        return Ok(());
+    }
+    let verified = Arc::new(Verified { server: database.server.clone(), desired: desired.clone(), digest });
+    if was_ready(pass) && context.servers.is_up(&database.server) && !context.memory.has_seen_database(&pass.uid) {
+        // After a restart one bulk look tells of all tenants what would otherwise be asked for each.
+        context.memory.trust_database(&pass.uid, verified);
+        context.servers.look_soon(&database.server);
+        return Ok(());
+    }
+    let changes = context.servers.reach(context, server).await?.server.ensure(&desired).await?;
+    for change in &changes {
+        tracing::info!(tenant = instance.name.as_str(), server = database.server, %change, "database changed");
+    }
+    context.memory.trust_database(&pass.uid, verified);
+    Ok(())
+}
+
+/// Whether this very manifest was found to be so before.
+fn was_ready(pass: &Pass<'_>) -> bool {
+    let Some(status) = &pass.tenant.status else { return false };
+    Some(status.observed_generation) == pass.tenant.metadata.generation && conditions::is_true(&status.conditions, conditions::READY)
+}
+
+/// Drops logins of before a rotation once nobody uses them. Nothing waits for it.
+pub async fn retire_logins(
+    pass: &Pass<'_>,
+    instance: &Instance,
+    server: Option<&DatabaseServer>,
+    secrets: &Known,
+    assessment: &mut Assessment,
+) {
+    let (Some(database), Some(server), Some(login)) = (&instance.database, server, &secrets.login) else { return };
+    if !secrets.rotating || !assessment.is_true(conditions::AVAILABLE) {
+        return;
+    }
+    let Ok(reachable) = pass.context.servers.reach(pass.context, server).await else { return };
+    match reachable.server.retire_logins(&database.owner, &pass.uid, &login.name).await {
+        Ok(0) => pass.context.memory.update(&pass.uid, |memory| {
+            if let Some(known) = &mut memory.secrets {
+                known.rotating = false;
+            }
+        }),
+        Ok(_) => assessment.look_again_in(RETIRE_AGAIN),
+        Err(error) => {
+            tracing::warn!(tenant = instance.name.as_str(), %error, "former logins can't be dropped yet");
+            assessment.look_again_in(RETIRE_AGAIN);
+        }
+    }
+}
+
+/// What the database should be.
+pub fn desired(instance: &Instance, database: &Database, login: &Login) -> DesiredDatabase {
+    let extension = |extension: &blueprint::Extension| {
+        serde_json::to_value(extension).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    DesiredDatabase {
+        tenant: instance.name.to_string(),
+        uid: instance.uid.clone(),
+        owner: database.owner.clone(),
+        database: database.name.clone(),
+        schema: database.schema.clone(),
+        connection_limit: database.limits.connections,
+        statement_timeout_seconds: database.limits.statement_timeout_seconds,
+        idle_in_transaction_timeout_seconds: database.limits.idle_in_transaction_timeout_seconds,
+        extensions: database.extensions.iter().map(extension).collect(),
+        login: login.clone(),
+        adopt: database.adopt.clone(),
+    }
+}
