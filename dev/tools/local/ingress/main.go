@@ -23,19 +23,20 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "`address` to serve HTTP on")
 	publishIP := flag.String("publish-ip", "127.0.0.1", "`address` to write into the status of each Ingress")
 	class := flag.String("class", "local", "`name` of the IngressClass to serve; made, as the default, if it isn't there")
+	simulated := flag.Bool("simulated", false, "answer 200 in place of pods, which are only simulated: their addresses are nobody's")
 	flag.Parse()
 	log.SetFlags(log.LstdFlags | log.Lmsgprefix)
 	log.SetPrefix("local-ingress: ")
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, *kubeconfig, *listen, *publishIP, *class); err != nil {
+	if err := run(ctx, *kubeconfig, *listen, *publishIP, *class, *simulated); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // run serves until ctx ends, then lets requests that are under way finish.
-func run(ctx context.Context, kubeconfig, listen, publishIP, class string) error {
+func run(ctx context.Context, kubeconfig, listen, publishIP, class string, simulated bool) error {
 	client, err := newClient(kubeconfig)
 	if err != nil {
 		return err
@@ -54,7 +55,11 @@ func run(ctx context.Context, kubeconfig, listen, publishIP, class string) error
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: newProxy(cluster), ReadHeaderTimeout: 10 * time.Second}
+	var transport http.RoundTripper = newTransport()
+	if simulated {
+		transport = standIn{}
+	}
+	server := &http.Server{Handler: newProxy(cluster, transport), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)

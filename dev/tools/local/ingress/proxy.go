@@ -26,19 +26,38 @@ func (e errNobody) Error() string {
 type toEndpoints struct {
 	cluster   *cluster
 	turn      atomic.Uint64 // round robin over all requests
-	transport *http.Transport
+	transport http.RoundTripper
 }
 
-func newProxy(c *cluster) http.Handler {
-	endpoints := &toEndpoints{cluster: c, transport: &http.Transport{
+// newTransport speaks to real pods.
+func newTransport() *http.Transport {
+	return &http.Transport{
 		DialContext: (&net.Dialer{Timeout: time.Second}).DialContext,
 		// A kept connection may be closed by its pod just when a request goes out on it, and
 		// nobody could tell whether the pod has seen it. On one machine a new one costs little.
 		DisableKeepAlives:  true,
 		DisableCompression: true,
-	}}
+	}
+}
+
+// standIn answers in place of simulated pods. Nothing is sent anywhere: the address of such a pod
+// may be the address of a stranger.
+type standIn struct{}
+
+func (standIn) RoundTrip(request *http.Request) (*http.Response, error) {
+	body := fmt.Sprintf("A simulated pod at %s would answer this.\n", request.URL.Host)
+	return &http.Response{
+		Status: "200 OK", StatusCode: http.StatusOK,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header:        http.Header{"Content-Type": {"text/plain; charset=utf-8"}},
+		Body:          io.NopCloser(strings.NewReader(body)),
+		ContentLength: int64(len(body)), Request: request,
+	}, nil
+}
+
+func newProxy(c *cluster, transport http.RoundTripper) http.Handler {
 	return &httputil.ReverseProxy{
-		Transport: endpoints,
+		Transport: &toEndpoints{cluster: c, transport: transport},
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme = "http"
 			r.SetXForwarded()

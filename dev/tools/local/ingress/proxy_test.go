@@ -62,7 +62,7 @@ func at(address string, ready, terminating bool) discovery.Endpoint {
 
 func post(c *cluster, url string) (int, string) {
 	recorder := httptest.NewRecorder()
-	newProxy(c).ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, url, strings.NewReader("said once")))
+	newProxy(c, newTransport()).ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, url, strings.NewReader("said once")))
 	return recorder.Code, strings.TrimSpace(recorder.Body.String())
 }
 
