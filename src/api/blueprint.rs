@@ -1,7 +1,7 @@
 //! `Blueprint`: what an instance of the product is made of.
 
 use super::database_server::Engine;
-use super::shared::{InUseStatus, Peer};
+use super::shared::{AnnotationValue, InUseStatus, Peer, QUALIFIED_KEYS};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ use std::collections::BTreeMap;
 #[x_kube(validation = Rule::new("!self.components.exists(c, has(c.expose)) || has(self.ingress) || has(self.gateway)").message("a component has expose, so the blueprint must say how: add ingress or gateway"))]
 #[x_kube(validation = Rule::new("!has(self.migrate) || has(self.database)").message("migrate needs a database: add database, or leave migrate out"))]
 #[x_kube(validation = Rule::new("!has(self.check) || self.components.exists(c, has(c.expose))").message("check asks the instance from outside, so a component must have expose: add it, or leave check out"))]
+#[x_kube(validation = Rule::new("!has(self.secrets) || !has(self.settings) || !self.secrets.exists(s, self.settings.exists(t, t.env == s.env))").message("an environment variable is both in secrets and in settings: rename one"))]
+#[x_kube(validation = Rule::new("!has(self.database) || !((has(self.secrets) && self.secrets.exists(s, s.env == self.database.url.env)) || (has(self.settings) && self.settings.exists(s, s.env == self.database.url.env)))").message("database.url.env is also the name of a secret or a setting: rename one"))]
 #[x_kube(validation = Rule::new("has(self.database) == has(oldSelf.database) && (!has(self.database) || self.database.isolation == oldSelf.database.isolation)").message("database and its isolation can't be changed, because the tenants' data would have to move: make a new Blueprint"))]
 pub struct BlueprintSpec {
     /// Tenant `acme` is reached at `acme.<baseDomain>`.
@@ -42,12 +44,13 @@ pub struct BlueprintSpec {
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("version must be the tag of an image that is also a label's value, such as 2026.11.3"))]
     pub version: String,
 
-    /// The product's image.
+    /// The product's image, which runs as a numeric user other than 0.
     pub image: Image,
 
     /// The parts of an instance; each becomes a Deployment.
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("self.filter(c, has(c.expose)).size() <= 16").message("at most 16 components can be exposed, as a route takes no more"))]
     #[x_kube(validation = Rule::new("self.filter(c, has(c.expose)).all(c, self.filter(d, has(d.expose) && d.expose.path == c.expose.path).size() == 1)").message("two components are exposed at the same path: give each its own"))]
     pub components: Vec<Component>,
 
@@ -71,7 +74,7 @@ pub struct BlueprintSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["env".into()]))]
     pub settings: Vec<BlueprintSetting>,
 
-    /// How it is known that an instance really serves, seen from outside its pods.
+    /// How it is known that an instance really serves, asked as a visitor would. Where left out, it serves once its pods and routes are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
 
@@ -91,15 +94,22 @@ pub struct BlueprintSpec {
     #[serde(default)]
     pub service_account: ServiceAccount,
 
-    /// Further objects for each tenant's namespace, as templates: in every string, `${…}` is a CEL expression over
-    /// `tenant`, `plan`, `blueprint`, `hosts`, `url`, `namespace`, `version` and `database`. Only kinds that the operator was started with
-    /// (`--extra-kind`) are made.
+    /// Further objects for each tenant's namespace, as templates. In every string, `${…}` is a CEL expression over `tenant` (`name`, `uid`,
+    /// `displayName`, `region`, `branding`, `settings`, `labels`), `plan.name`, `blueprint` (`name`, `baseDomain`), `hosts`, `url`, `namespace`,
+    /// `version` and `database` (`server`, `host`, `port`, `name`, `schema`, `owner`), such as `${tenant.name}` or `${hosts[0]}`; `$${` is a
+    /// literal `${`. Only kinds that the operator was started with (`--extra-kind`) are made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 30))]
     pub extras: Vec<Extra>,
 }
 
-/// An image without its tag: the tag is the version.
+/// The name of a Kubernetes object: a DNS subdomain.
+const OBJECT_NAME: &str = r"self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
+/// Variables that every instance has, so that none may be a setting or a secret.
+const NOT_RESERVED: &str =
+    "!self.startsWith('TENANT_') && !self.startsWith('BRANDING_') && !(self in ['ALLOWED_HOSTS', 'CSRF_TRUSTED_ORIGINS'])";
+
+/// An image without its tag: the tag is the version. It runs as the image's own user, which must be a number other than 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
@@ -110,6 +120,7 @@ pub struct Image {
     /// A Secret of type `kubernetes.io/dockerconfigjson` in the operator's namespace, copied to each tenant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message("pullSecret is the name of a Secret, such as registry"))]
     pub pull_secret: Option<String>,
 }
 
@@ -122,16 +133,18 @@ pub struct Component {
     /// The name, such as `web`; also the name of the Deployment and the Service.
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("a component's name begins with a small letter and has only small letters, digits and hyphens, such as web"))]
+    #[x_kube(validation = Rule::new("self != 'migrate'").message("migrate is what the migration's pods are called: choose another name for the component"))]
     pub name: String,
     /// Another image than the blueprint's, with its tag or digest, such as `redis:7.4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 400))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9._]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([-._a-z0-9]*[a-z0-9])?)*(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127}|@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127}@sha256:[0-9a-f]{64})$')").message("image is an image with its tag or digest, such as redis:7.4"))]
     pub image: Option<String>,
-    /// What runs, instead of the image's entry point.
+    /// What runs, instead of the image's entry point. `$(NAME)` is the value of an environment variable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(max = 2000)))]
     pub command: Vec<String>,
-    /// Environment variables of this component alone.
+    /// Environment variables of this component alone. They win over settings, secrets and what every instance has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
     #[x_kube(validation = Rule::new("self.all(k, k.size() <= 100 && k.matches('^[A-Za-z_][A-Za-z0-9_]*$'))").message("an environment variable's name has only letters, digits and _, and doesn't begin with a digit"))]
@@ -140,10 +153,10 @@ pub struct Component {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// Reached from outside.
+    /// Visitors reach it at this path of the tenant's hosts. Where left out, only the other components reach it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
-    /// How Kubernetes knows that a pod is well.
+    /// How Kubernetes knows that a pod is well. Where left out, a connection to the port is enough to get requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
     /// Never more than one pod: no second one is started before the first has ended. For schedulers such as Celery's beat.
@@ -174,7 +187,7 @@ pub struct Expose {
     /// Requests whose path begins with this go to the component.
     #[serde(default = "root_path")]
     #[schemars(length(min = 1, max = 200))]
-    #[x_kube(validation = Rule::new("self.matches('^/[A-Za-z0-9._~/-]*$') && !self.contains('..') && !self.contains('//') && !self.contains('/./')").message("path begins with / and has only letters, digits and . _ ~ - /, such as /api"))]
+    #[x_kube(validation = Rule::new("self.matches('^/[A-Za-z0-9._~/-]*$') && !self.contains('..') && !self.contains('//') && !self.contains('/./') && !self.endsWith('/.')").message("path begins with /, has only letters, digits and . _ ~ - /, and no empty or dotted part, such as /api"))]
     pub path: String,
 }
 
@@ -186,13 +199,13 @@ fn root_path() -> String {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Probes {
-    /// May it get requests.
+    /// Whether a pod may get requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Probe>,
-    /// Must it be restarted. It should not ask the database.
+    /// Whether a pod must be restarted. It should not ask the database: a restart heals none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Probe>,
-    /// Has it started. Until then the other two don't ask.
+    /// Whether a pod has started. Until then the other two don't ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup: Option<StartupProbe>,
 }
@@ -204,7 +217,7 @@ pub struct Probe {
     /// The path of the request. Without one, a connection to the port is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
-    #[x_kube(validation = Rule::new("self.startsWith('/')").message("path begins with /, such as /healthz"))]
+    #[x_kube(validation = Rule::new("self.matches('^/[!-~]*$')").message("path begins with / and has no spaces, such as /healthz"))]
     pub path: Option<String>,
     /// Seconds between two requests.
     #[serde(default = "default_probe_period")]
@@ -223,7 +236,7 @@ pub struct StartupProbe {
     /// The path of the request. Without one, a connection to the port is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
-    #[x_kube(validation = Rule::new("self.startsWith('/')").message("path begins with /, such as /healthz"))]
+    #[x_kube(validation = Rule::new("self.matches('^/[!-~]*$')").message("path begins with / and has no spaces, such as /healthz"))]
     pub path: Option<String>,
     /// Seconds after which a pod that has not started is restarted.
     #[serde(default = "default_startup_seconds")]
@@ -239,13 +252,14 @@ fn default_startup_seconds() -> u32 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Database {
-    /// What kind of database.
+    /// What kind of database: `Postgres`.
     #[serde(default)]
     pub engine: Engine,
-    /// What a tenant has for itself.
+    /// What a tenant has for itself: `Schema`, a schema in a database that many tenants share, or `Database`, a database of its own on a
+    /// server that many share. It can't be changed later.
     #[serde(default)]
     pub isolation: Isolation,
-    /// How the containers are told.
+    /// How the containers are told where it is.
     #[serde(default)]
     pub url: DatabaseUrl,
     /// Extensions that are made in the database. With `isolation: Schema` they are in the shared database.
@@ -294,10 +308,11 @@ pub enum Extension {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseUrl {
-    /// The environment variable that holds the URL.
+    /// The environment variable that holds the URL, as `postgresql://user:password@host:port/name?sslmode=…`.
     #[serde(default = "default_url_env")]
     #[schemars(length(min = 1, max = 100))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("env is the name of an environment variable, such as DATABASE_URL"))]
+    #[x_kube(validation = Rule::new(NOT_RESERVED).message("TENANT_…, BRANDING_…, ALLOWED_HOSTS and CSRF_TRUSTED_ORIGINS are set by the operator in every instance: choose another name"))]
     pub env: String,
 }
 
@@ -339,6 +354,7 @@ pub struct GeneratedSecret {
     /// The environment variable that holds it.
     #[schemars(length(min = 1, max = 100))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("env is the name of an environment variable, such as SECRET_KEY"))]
+    #[x_kube(validation = Rule::new(NOT_RESERVED).message("TENANT_…, BRANDING_…, ALLOWED_HOSTS and CSRF_TRUSTED_ORIGINS are set by the operator in every instance: choose another name"))]
     pub env: String,
     /// How it is made.
     #[serde(default)]
@@ -372,6 +388,7 @@ pub struct BlueprintSetting {
     /// The environment variable that holds it.
     #[schemars(length(min = 1, max = 100))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("env is the name of an environment variable, such as LANGUAGE_CODE"))]
+    #[x_kube(validation = Rule::new(NOT_RESERVED).message("TENANT_…, BRANDING_…, ALLOWED_HOSTS and CSRF_TRUSTED_ORIGINS are set by the operator in every instance: choose another name"))]
     pub env: String,
     /// The value where the tenant sets none. Without a default, and where the tenant sets none, the variable isn't there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -416,12 +433,14 @@ pub struct Ingress {
     /// The IngressClass; the cluster's default, where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message("className is the name of an IngressClass, such as nginx"))]
     pub class_name: Option<String>,
     /// Annotations of each tenant's Ingress, for the ingress controller and external-dns.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
-    pub annotations: BTreeMap<String, String>,
-    /// Certificates. Without this, instances are reached by http.
+    #[x_kube(validation = Rule::new(QUALIFIED_KEYS).message("each key of annotations is an annotation's name, such as nginx.ingress.kubernetes.io/proxy-body-size"))]
+    pub annotations: BTreeMap<String, AnnotationValue>,
+    /// Where the certificates come from. Without this, instances are reached by http.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RouteTls>,
     /// The port that visitors use, where it isn't 443 (or 80 without TLS).
@@ -438,29 +457,32 @@ fn yes() -> bool {
     true
 }
 
-/// Where an Ingress' certificate comes from.
+/// Where the certificate of an instance's hosts comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.clusterIssuer) && has(self.wildcard) && self.wildcard)").message("a certificate comes from a clusterIssuer or is the ingress controller's wildcard, not both: leave one out"))]
+#[x_kube(validation = Rule::new("has(self.clusterIssuer) != self.wildcard").message("say where certificates come from, once: clusterIssuer with the name of cert-manager's issuer, or wildcard: true where the ingress controller or gateway has one for all hosts"))]
 pub struct RouteTls {
     /// A ClusterIssuer of cert-manager, which makes each tenant's certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message("clusterIssuer is the name of a ClusterIssuer, such as letsencrypt"))]
     pub cluster_issuer: Option<String>,
-    /// The ingress controller has its own certificate for all hosts; no Secret is named.
+    /// The ingress controller, or the gateway's listener, has its own certificate for all hosts; none is made for a tenant.
     #[serde(default)]
     pub wildcard: bool,
 }
 
 /// Reached by an HTTPRoute of the Gateway API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.tls) && has(self.tls.clusterIssuer) && has(self.parentRef.sectionName))").message("with tls.clusterIssuer each tenant gets listeners of its own: leave parentRef.sectionName out"))]
 pub struct Gateway {
     /// The Gateway that the routes belong to.
     pub parent_ref: ParentRef,
-    /// Whether visitors use https: true where the Gateway's listener has a certificate.
-    #[serde(default = "yes")]
-    pub tls: bool,
+    /// Where the certificates come from. With `clusterIssuer`, each tenant gets listeners of its own (a ListenerSet), which the Gateway has to
+    /// allow by `spec.allowedListeners`; with `wildcard`, those of the Gateway serve. Without this, instances are reached by http.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RouteTls>,
     /// The port that visitors use, where it isn't 443 (or 80 without TLS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
@@ -468,18 +490,21 @@ pub struct Gateway {
 }
 
 /// A Gateway, as an HTTPRoute names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
     /// The Gateway's name.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message("name is the name of a Gateway, such as public"))]
     pub name: String,
     /// The Gateway's namespace.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("namespace is the name of a namespace, such as gateways: small letters, digits and hyphens"))]
     pub namespace: String,
-    /// One of its listeners; all, where left out.
+    /// One of its listeners; all, where left out. Not with `tls.clusterIssuer`, which makes listeners for each tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message("sectionName is the name of one of the Gateway's listeners, such as https"))]
     pub section_name: Option<String>,
 }
 
@@ -487,11 +512,11 @@ pub struct ParentRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
-    /// Where requests to exposed components come from: the ingress controller.
+    /// Where requests to exposed components come from: the ingress controller. From anywhere, where left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub ingress_from: Vec<Peer>,
-    /// Where pods may connect to.
+    /// Where pods may connect to, beside one another, the cluster's DNS and their database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub egress_to: Vec<Egress>,
@@ -510,13 +535,14 @@ pub struct Egress {
 }
 
 /// The identity of the pods. No token of Kubernetes is mounted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccount {
     /// Annotations for the cloud's identities, such as `eks.amazonaws.com/role-arn`. `${…}` works as in `extras`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 20))]
-    pub annotations: BTreeMap<String, String>,
+    #[x_kube(validation = Rule::new(QUALIFIED_KEYS).message("each key of annotations is an annotation's name, such as eks.amazonaws.com/role-arn"))]
+    pub annotations: BTreeMap<String, AnnotationValue>,
 }
 
 /// A further object, as a template.
@@ -539,7 +565,7 @@ pub struct Extra {
 }
 
 /// The metadata of a further object. Its namespace is the tenant's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExtraMetadata {
     /// The name; `${…}` works here too.
@@ -547,10 +573,12 @@ pub struct ExtraMetadata {
     pub name: String,
     /// Labels, beside those that every object of a tenant has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 50))]
-    pub labels: BTreeMap<String, String>,
+    #[schemars(extend("maxProperties" = 20))]
+    #[x_kube(validation = Rule::new(QUALIFIED_KEYS).message("each key of labels is a label's name, such as release"))]
+    pub labels: BTreeMap<String, AnnotationValue>,
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 50))]
-    pub annotations: BTreeMap<String, String>,
+    #[schemars(extend("maxProperties" = 20))]
+    #[x_kube(validation = Rule::new(QUALIFIED_KEYS).message("each key of annotations is an annotation's name, such as example.com/owner"))]
+    pub annotations: BTreeMap<String, AnnotationValue>,
 }

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseServerSpec {
-    /// What kind of database it is.
+    /// What kind of database it is: `Postgres`, version 14 or later.
     #[serde(default)]
     pub engine: Engine,
 
@@ -55,6 +55,7 @@ pub struct DatabaseServerSpec {
     /// The region that it is in. Tenants without a region may be placed on any server; tenants with one only on a server of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("region must look like a label's value, such as eu-central"))]
     pub region: Option<String>,
 
     /// How much it may hold.
@@ -115,7 +116,9 @@ fn default_capacity() -> u32 {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// What is asked of the server.
+    /// What is asked of the server. `VerifyFull`: encrypted, and the certificate is signed by the authority in `ca.crt` of the admin Secret, or
+    /// without one by one that the system knows, and made for the host (for the latter the product needs libpq 16). `Require`: encrypted, the
+    /// certificate not looked at. `Disable`: in clear, for a server on the same machine only.
     #[serde(default)]
     pub mode: TlsMode,
 }
@@ -133,11 +136,12 @@ pub enum TlsMode {
 }
 
 /// The Secret of the operator's own login, in the operator's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdminSecret {
     /// Its name. It has the keys `username` and `password`, and `ca.crt` where the server's authority isn't a public one.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(r"self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("name is the name of a Secret, such as postgres-admin"))]
     pub name: String,
 }
 

@@ -7,6 +7,7 @@ pub mod conditions;
 pub mod database_server;
 pub mod labels;
 pub mod plan;
+pub mod schema;
 pub mod shared;
 pub mod tenant;
 
@@ -25,5 +26,11 @@ pub const VERSION: &str = "v1alpha1";
 
 /// All custom resource definitions, in the order in which the documentation speaks of them.
 pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
-    vec![Tenant::crd(), Blueprint::crd(), Plan::crd(), DatabaseServer::crd()]
+    let mut definitions = vec![Tenant::crd(), Blueprint::crd(), Plan::crd(), DatabaseServer::crd()];
+    for version in definitions.iter_mut().flat_map(|definition| &mut definition.spec.versions) {
+        if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            schema::tidy(schema);
+        }
+    }
+    definitions
 }

@@ -1,6 +1,6 @@
 //! `Plan`: how big an instance is, and its bounds.
 
-use super::shared::{Amounts, InUseStatus, Replicas, Resources};
+use super::shared::{Amounts, COMPONENT_KEYS, InUseStatus, Replicas, Resources};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ use std::collections::BTreeMap;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since when the plan exists")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.quota) || ['cpu', 'memory', 'ephemeral-storage'].all(r, !(('requests.' + r) in self.quota || r in self.quota) || (has(self.defaults.resources.requests) && r in self.defaults.resources.requests))").message("with a quota for cpu, memory or ephemeral-storage Kubernetes refuses every container that doesn't ask for some: add it to defaults.resources.requests"))]
+#[x_kube(validation = Rule::new("!has(self.quota) || ['cpu', 'memory', 'ephemeral-storage'].all(r, !(('limits.' + r) in self.quota) || (has(self.defaults.resources.limits) && r in self.defaults.resources.limits))").message("with a quota for limits.cpu, limits.memory or limits.ephemeral-storage Kubernetes refuses every container without such a limit: add it to defaults.resources.limits"))]
 pub struct PlanSpec {
     /// For components that `components` doesn't name, for the migration, and for containers that say nothing.
     #[serde(default)]
@@ -32,13 +34,16 @@ pub struct PlanSpec {
     /// By the name of the blueprint's component.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 20))]
+    #[x_kube(validation = Rule::new(COMPONENT_KEYS).message("each key of components is the name of a blueprint's component, which has at most 40 characters"))]
     pub components: BTreeMap<String, PlanComponent>,
 
     /// The hard limits of the namespace's ResourceQuota, such as `requests.memory: 4Gi` or `pods: "20"`. No quota, where left
-    /// out. Leave room for one more pod of each component, which a rolling update starts before the old one ends.
+    /// out. It must hold an instance at its largest while it is updated: one more pod of each component, which a rolling update starts
+    /// before an old one ends, and the migration. A tenant for which it doesn't is stalled, and its message names the amount.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 20))]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$') && k.size() <= 100)").message("each key of quota is the name of a resource, such as requests.cpu, limits.memory or pods"))]
+    #[x_kube(validation = Rule::new("self.all(k, k in ['cpu', 'memory', 'ephemeral-storage', 'requests.cpu', 'requests.memory', 'requests.ephemeral-storage', 'requests.storage', 'limits.cpu', 'limits.memory', 'limits.ephemeral-storage', 'pods', 'services', 'services.loadbalancers', 'services.nodeports', 'persistentvolumeclaims', 'configmaps', 'secrets'] || (k.size() <= 100 && k.matches('^count/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')))").message("each key of quota is a resource that Kubernetes counts, such as requests.cpu, limits.memory, pods or count/jobs.batch"))]
+    #[x_kube(validation = Rule::new("self.all(k, k.endsWith('cpu') || self[k].matches('^[0-9]+$') || (!self[k].endsWith('m') && (k.endsWith('memory') || k.endsWith('storage'))))").message("what is counted is a whole number, such as pods: \"20\", and storage is no thousandth of a byte: write 512Mi instead of 512m"))]
     pub quota: Amounts,
 
     /// Limits in the database.
@@ -74,10 +79,12 @@ pub struct PlanComponent {
     /// How many pods run, and the bounds of what a tenant may choose. One, where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,
-    /// What each container asks for and may use; the defaults', where left out.
+    /// What each container asks for and may use. What it doesn't say is taken from `defaults.resources`, and adjusted where a request would
+    /// be more than its limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// The share of the requested CPU, in percent, beyond which the autoscaler adds pods. 75, where left out.
+    /// The share of the requested CPU, in percent, beyond which the autoscaler adds pods. 75, where left out. It counts only where
+    /// `replicas.min` is less than `replicas.max`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub target_cpu_percent: Option<i32>,

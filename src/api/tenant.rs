@@ -1,6 +1,6 @@
 //! `Tenant`: one customer, and what is particular about it.
 
-use super::shared::Replicas;
+use super::shared::{COMPONENT_KEYS, Replicas};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -71,7 +71,7 @@ pub struct TenantSpec {
     /// Values for the settings that the blueprint lets a tenant set, by the name of their environment variable.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
-    #[x_kube(validation = Rule::new("self.all(k, self[k].size() <= 1000)").message("a setting has at most 1000 characters"))]
+    #[x_kube(validation = Rule::new("self.all(k, k.size() <= 100)").message("each key of settings is the name of one of the blueprint's settings, which has at most 100 characters"))]
     pub settings: BTreeMap<String, Setting>,
 
     /// The look of the instance.
@@ -81,6 +81,7 @@ pub struct TenantSpec {
     /// What differs from the plan, by the name of the blueprint's component, within the plan's bounds.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 20))]
+    #[x_kube(validation = Rule::new(COMPONENT_KEYS).message("each key of components is the name of one of the blueprint's components, which has at most 40 characters"))]
     pub components: BTreeMap<String, TenantComponent>,
 
     /// Takes the instance out of service: no pods, no route, the data untouched. Setting it back brings it back.
@@ -121,7 +122,7 @@ pub struct TenantRelease {
 pub struct Branding {
     /// The main colour, as `BRANDING_PRIMARY_COLOR`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 9))]
+    #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^#[0-9a-fA-F]{6}$')").message("primaryColor is # and six hexadecimal digits, in quotes, such as \"#0a5c36\""))]
     pub primary_color: Option<String>,
     /// The address of the logo, as `BRANDING_LOGO_URL`.
@@ -141,13 +142,14 @@ pub struct TenantComponent {
 }
 
 /// What a tenant's manifest says of its database.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantDatabase {
     /// The UID of a former Tenant of this name whose retained data this one takes over. The message of the stalled
     /// Tenant names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[-A-Za-z0-9]+$')").message("adopt is the UID of the former Tenant, such as 2b1f5c0e-6a0e-4c0f-9b58-3d0a8f1f1f11"))]
     pub adopt: Option<String>,
 }
 
@@ -155,10 +157,11 @@ pub struct TenantDatabase {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deletion {
-    /// What becomes of the data in the database.
+    /// What becomes of the data in the database: `Retain` locks the logins and keeps it until an admin drops it; `Delete` drops the data, the
+    /// roles and the logins.
     #[serde(default)]
     pub policy: DeletionPolicy,
-    /// Refuses the deletion of this Tenant until it is set back.
+    /// Whether a deletion of this Tenant is refused, until this is set back.
     #[serde(default)]
     pub protected: bool,
 }

@@ -13,9 +13,12 @@ pub mod placement;
 pub mod quantity;
 pub mod render;
 pub mod resolve;
+mod sizing;
 pub mod template;
 
-use crate::api::blueprint::{Check, Component as ComponentSpec, Extension, Gateway, GeneratedSecret, Ingress, Isolation, Network};
+use crate::api::blueprint::{
+    Check, Component as ComponentSpec, Extension, Gateway, GeneratedSecret, Ingress, Isolation, Network, RouteTls,
+};
 use crate::api::database_server::TlsMode;
 use crate::api::plan::PlanDatabase;
 use crate::api::shared::{Peer, Replicas};
@@ -129,6 +132,10 @@ impl Component {
 pub struct Routing {
     /// Ingress or Gateway.
     pub kind: RoutingKind,
+    /// Where certificates come from; none, where visitors use http.
+    pub tls: Option<RouteTls>,
+    /// The port that visitors use, where it isn't the usual one.
+    pub port: Option<u16>,
     /// The address of the instance, such as `https://acme.planner.example.com`.
     pub url: String,
 }

@@ -62,6 +62,18 @@ fn is_dns_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
+/// Whether the text is the name of most kinds of objects; see
+/// [names](https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names).
+pub fn is_dns_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_dns_label)
+}
+
+/// Whether the text is a label's value; see
+/// [labels](https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set).
+pub fn is_label_value(text: &str) -> bool {
+    text.is_empty() || Version::parse(text).is_ok()
+}
+
 impl TenantName {
     /// The namespace of the tenant's instance.
     pub fn namespace(&self) -> String {

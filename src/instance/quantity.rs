@@ -14,6 +14,16 @@ pub fn canonical(amount: &Amount) -> Quantity {
     Quantity(parse(&amount.0).map_or_else(|| amount.0.clone(), Exact::canonical))
 }
 
+/// The amount in thousandths. None for what the schema would not admit.
+pub fn thousandths(amount: &str) -> Option<u128> {
+    parse(amount).map(|exact| exact.thousandths)
+}
+
+/// The canonical form of so many thousandths, with the suffixes of memory or those of everything else.
+pub fn of_thousandths(thousandths: u128, binary: bool) -> Quantity {
+    Quantity(Exact { thousandths, binary }.canonical())
+}
+
 /// An amount in thousandths, and the family of suffixes that it was written with.
 #[derive(Clone, Copy)]
 struct Exact {

@@ -1,15 +1,14 @@
 //! Answers every question about an instance, or says which one has no answer.
 
-use super::names::{Host, InvalidName, TenantName, Version};
+use super::names::{Host, InvalidName, TenantName, Version, is_dns_subdomain, is_label_value};
 use super::render::{Kind, Object, metadata};
 use super::template::{TemplateError, Variables};
-use super::{Component, Database, Instance, Migration, Routing, RoutingKind, Settings, Suspension, digest, quantity};
-use crate::api::blueprint::{BlueprintSpec, Isolation};
+use super::{Component, Database, Instance, Migration, Routing, RoutingKind, Settings, Suspension, digest, quantity, render, sizing};
+use crate::api::blueprint::{BlueprintSpec, ExtraMetadata, Isolation};
 use crate::api::labels;
 use crate::api::plan::PlanSpec;
-use crate::api::shared::{Amounts, Peer, Replicas, Resources};
+use crate::api::shared::{Peer, Replicas};
 use crate::api::{DatabaseServer, Tenant};
-use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde_json::json;
@@ -71,6 +70,32 @@ pub enum ResolveError {
         /// What was asked for.
         asked: String,
     },
+    /// An autoscaler that could never tell how busy its pods are.
+    #[error(
+        "component {name} is to have {range} pods by its use of CPU, but plan {plan} has no request for CPU to measure it by: add cpu to defaults.resources.requests of the plan"
+    )]
+    AutoscalerNeedsRequest {
+        /// The component.
+        name: String,
+        /// The plan.
+        plan: String,
+        /// Between how many pods.
+        range: String,
+    },
+    /// A quota in which an update would get stuck.
+    #[error(
+        "plan {plan}: its quota for {resource} is {quota}, but an instance at its largest needs {needed} while it is updated, when each component has one more pod and the migration runs: raise the quota, or lower replicas or resources"
+    )]
+    QuotaTooSmall {
+        /// The plan.
+        plan: String,
+        /// What is counted.
+        resource: String,
+        /// How much there is.
+        quota: String,
+        /// How much it takes.
+        needed: String,
+    },
     /// Two sources of one environment variable.
     #[error("blueprint {blueprint} sets the environment variable {name} twice, as {first} and as {second}: rename one")]
     VariableTwice {
@@ -129,6 +154,8 @@ impl ResolveError {
             Self::UnknownComponent { .. } => "UnknownComponent",
             Self::ReplicasOutOfBounds { .. } => "ReplicasOutOfBounds",
             Self::SingletonScaled { .. } => "SingletonScaled",
+            Self::AutoscalerNeedsRequest { .. } => "AutoscalerNeedsRequest",
+            Self::QuotaTooSmall { .. } => "QuotaTooSmall",
             Self::VariableTwice { .. } => "VariableTwice",
             Self::TemplateFailed { .. } => "TemplateFailed",
             Self::ExtraKindNotAllowed { .. } => "ExtraKindNotAllowed",
@@ -197,13 +224,14 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Instance, ResolveError> {
         network: blueprint.network.clone(),
         service_account_annotations: BTreeMap::new(),
         quota: plan.quota.iter().map(|(name, amount)| (name.clone(), quantity::canonical(amount))).collect(),
-        default_resources: resources(&plan.defaults.resources),
+        default_resources: sizing::requirements(&plan.defaults.resources),
         extras: Vec::new(),
         suspension: suspension(tenant, inputs.now),
         expires_at: spec.expires_at.clone(),
         deletion_policy: spec.deletion.policy,
         name,
     };
+    sizing::fits_quota(&instance)?;
     let variables = variables(inputs, &instance);
     instance.service_account_annotations = annotations(inputs, &variables)?;
     instance.extras = extras(inputs, &instance, &variables)?;
@@ -265,9 +293,18 @@ fn components(inputs: &Inputs<'_>) -> Result<Vec<Component>, ResolveError> {
                 let owner = if asked.is_some() { "tenant" } else { "plan" };
                 return Err(ResolveError::SingletonScaled { name: spec.name.clone(), owner, asked: range(replicas) });
             }
+            let own = sized.and_then(|c| c.resources.clone()).unwrap_or_default();
+            let resources = sizing::merge(&own, &plan.defaults.resources);
+            if replicas.min < replicas.max && !resources.requests.contains_key("cpu") && !resources.limits.contains_key("cpu") {
+                return Err(ResolveError::AutoscalerNeedsRequest {
+                    name: spec.name.clone(),
+                    plan: tenant.spec.plan.clone(),
+                    range: range(replicas),
+                });
+            }
             Ok(Component {
                 replicas,
-                resources: resources(sized.and_then(|c| c.resources.as_ref()).unwrap_or(&plan.defaults.resources)),
+                resources: sizing::requirements(&resources),
                 target_cpu_percent: sized.and_then(|c| c.target_cpu_percent).unwrap_or(75),
                 spec: spec.clone(),
             })
@@ -279,21 +316,14 @@ fn range(replicas: Replicas) -> String {
     if replicas.min == replicas.max { replicas.min.to_string() } else { format!("{} to {}", replicas.min, replicas.max) }
 }
 
-fn resources(resources: &Resources) -> ResourceRequirements {
-    let amounts = |amounts: &Amounts| {
-        (!amounts.is_empty()).then(|| amounts.iter().map(|(name, amount)| (name.clone(), quantity::canonical(amount))).collect())
-    };
-    ResourceRequirements { requests: amounts(&resources.requests), limits: amounts(&resources.limits), claims: None }
-}
-
 fn routing(blueprint: &BlueprintSpec, hosts: &[Host], components: &[Component]) -> Option<Routing> {
     components.iter().find(|c| c.spec.expose.is_some())?;
     let (kind, tls, port) = match (&blueprint.ingress, &blueprint.gateway) {
-        (Some(ingress), _) => (RoutingKind::Ingress(ingress.clone()), ingress.tls.is_some(), ingress.port),
-        (None, Some(gateway)) => (RoutingKind::Gateway(gateway.clone()), gateway.tls, gateway.port),
+        (Some(ingress), _) => (RoutingKind::Ingress(ingress.clone()), ingress.tls.clone(), ingress.port),
+        (None, Some(gateway)) => (RoutingKind::Gateway(gateway.clone()), gateway.tls.clone(), gateway.port),
         (None, None) => return None,
     };
-    Some(Routing { kind, url: origin(&hosts[0], tls, port) })
+    Some(Routing { url: origin(&hosts[0], tls.is_some(), port), kind, tls, port })
 }
 
 /// Scheme, host and port as a browser names them (RFC 6454): the usual port is left out.
@@ -337,6 +367,8 @@ fn peers(server: &DatabaseServer) -> Vec<Peer> {
         return server.spec.peers.clone();
     }
     let Ok(address) = server.spec.host.parse::<std::net::IpAddr>() else { return Vec::new() };
+    // An IPv4 address in the clothes of an IPv6 one is no range that Kubernetes takes.
+    let address = address.to_canonical();
     let bits = if address.is_ipv4() { 32 } else { 128 };
     vec![Peer { cidr: Some(format!("{address}/{bits}")), namespace: None, pod_labels: BTreeMap::new() }]
 }
@@ -363,16 +395,13 @@ fn environment(inputs: &Inputs<'_>, hosts: &[Host], routing: Option<&Routing>) -
     add("BRANDING_PRIMARY_COLOR", branding.primary_color);
     add("BRANDING_LOGO_URL", branding.logo_url);
     if let Some(routing) = routing {
-        let (tls, port) = match &routing.kind {
-            RoutingKind::Ingress(ingress) => (ingress.tls.is_some(), ingress.port),
-            RoutingKind::Gateway(gateway) => (gateway.tls, gateway.port),
-        };
+        let (tls, port) = (routing.tls.is_some(), routing.port);
         add("TENANT_URL", Some(routing.url.clone()));
         add("ALLOWED_HOSTS", Some(hosts.iter().map(Host::as_str).collect::<Vec<_>>().join(",")));
         add("CSRF_TRUSTED_ORIGINS", Some(hosts.iter().map(|host| origin(host, tls, port)).collect::<Vec<_>>().join(",")));
     }
     settings(inputs, &mut environment)?;
-    unambiguous(inputs.blueprint_name, blueprint, &environment)?;
+    unambiguous(inputs.blueprint_name, blueprint)?;
     Ok(environment)
 }
 
@@ -387,7 +416,7 @@ fn settings(inputs: &Inputs<'_>, environment: &mut BTreeMap<String, String>) -> 
         });
     }
     for setting in &blueprint.settings {
-        if environment.contains_key(&setting.env) {
+        if is_reserved(&setting.env) {
             return Err(ResolveError::VariableTwice {
                 blueprint: inputs.blueprint_name.to_owned(),
                 name: setting.env.clone(),
@@ -402,21 +431,32 @@ fn settings(inputs: &Inputs<'_>, environment: &mut BTreeMap<String, String>) -> 
     Ok(())
 }
 
+/// Variables that the operator sets, whether this tenant has them or not: else a blueprint would do for one tenant and not for the next.
+fn is_reserved(name: &str) -> bool {
+    name.starts_with("TENANT_") || name.starts_with("BRANDING_") || matches!(name, "ALLOWED_HOSTS" | "CSRF_TRUSTED_ORIGINS")
+}
+
 /// A secret or the database's URL must not share its name with anything: a later one would silently win.
-fn unambiguous(name: &str, blueprint: &BlueprintSpec, environment: &BTreeMap<String, String>) -> Result<(), ResolveError> {
+fn unambiguous(name: &str, blueprint: &BlueprintSpec) -> Result<(), ResolveError> {
     let twice = |variable: &str, first, second| {
         Err(ResolveError::VariableTwice { blueprint: name.to_owned(), name: variable.to_owned(), first, second })
     };
     let settings: BTreeSet<_> = blueprint.settings.iter().map(|s| &s.env).collect();
     let secrets: BTreeSet<_> = blueprint.secrets.iter().map(|s| &s.env).collect();
     for secret in &secrets {
-        if settings.contains(secret) || environment.contains_key(*secret) {
+        if is_reserved(secret) {
+            return twice(secret, "a variable that every instance has", "a secret");
+        }
+        if settings.contains(secret) {
             return twice(secret, "a secret", "a setting");
         }
     }
     if let Some(database) = &blueprint.database {
         let url = &database.url.env;
-        if secrets.contains(url) || settings.contains(url) || environment.contains_key(url) {
+        if is_reserved(url) {
+            return twice(url, "a variable that every instance has", "the database's URL");
+        }
+        if secrets.contains(url) || settings.contains(url) {
             return twice(url, "the database's URL", "a secret or a setting");
         }
     }
@@ -465,14 +505,24 @@ fn annotations(inputs: &Inputs<'_>, variables: &Variables) -> Result<BTreeMap<St
         .annotations
         .iter()
         .map(|(name, template)| {
-            let value = variables.expand(&json!(template)).map_err(failed)?;
+            let value = variables.expand(&json!(template.0)).map_err(failed)?;
             Ok((name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
         })
         .collect()
 }
 
+/// What an expression blows up beyond this is a mistake, and every write of it would cost the API server dearly.
+const LARGEST_EXTRA: usize = 256 * 1024;
+
 fn extras(inputs: &Inputs<'_>, instance: &Instance, variables: &Variables) -> Result<Vec<Object>, ResolveError> {
     let blueprint = || inputs.blueprint_name.to_owned();
+    // By group, not by version: the same object is served by all versions of its group.
+    let identity = |kind: &Kind, name: &str| (kind.group.to_string(), kind.kind.to_string(), name.to_owned());
+    let own: BTreeSet<_> = if inputs.blueprint.extras.is_empty() {
+        BTreeSet::new()
+    } else {
+        render::own_keys(instance, inputs.settings).iter().map(|key| identity(&key.kind, &key.name)).collect()
+    };
     let mut seen = BTreeSet::new();
     inputs
         .blueprint
@@ -490,21 +540,38 @@ fn extras(inputs: &Inputs<'_>, instance: &Instance, variables: &Variables) -> Re
             })?;
             let failed = |cause| ResolveError::TemplateFailed { blueprint: blueprint(), what: format!("extras[{index}]"), cause };
             let expanded_metadata = variables.expand(&json!(extra.metadata)).map_err(failed)?;
-            let extra_metadata: crate::api::blueprint::ExtraMetadata =
+            let extra_metadata: ExtraMetadata =
                 serde_json::from_value(expanded_metadata).map_err(|error| invalid(format!("metadata: {error}")))?;
+            if !is_dns_subdomain(&extra_metadata.name) {
+                return Err(invalid(format!("metadata.name: {:?} is no name of an object, such as web-metrics", extra_metadata.name)));
+            }
+            if let Some((label, value)) = extra_metadata.labels.iter().find(|(_, value)| !is_label_value(&value.0)) {
+                return Err(invalid(format!(
+                    "metadata.labels.{label}: {:?} is no label's value: at most 63 letters, digits, hyphens, dots and _",
+                    value.0
+                )));
+            }
             let mut content = match variables.expand(&serde_json::Value::Object(extra.content.clone())).map_err(failed)? {
                 serde_json::Value::Object(map) => map,
                 _ => return Err(invalid("it is no object".to_owned())),
             };
             content.remove("status");
-            if !seen.insert((kind.kind.clone(), extra_metadata.name.clone())) {
+            let identity = identity(&kind, &extra_metadata.name);
+            if own.contains(&identity) {
+                return Err(invalid(format!("{} {} is one that every instance has: choose another name", kind.kind, extra_metadata.name)));
+            }
+            if !seen.insert(identity) {
                 return Err(invalid(format!("{} {} is there twice: give each extra its own name", kind.kind, extra_metadata.name)));
+            }
+            if serde_json::to_vec(&content).map_or(0, |bytes| bytes.len()) > LARGEST_EXTRA {
+                return Err(invalid(format!("{} {} is larger than {} KiB", kind.kind, extra_metadata.name, LARGEST_EXTRA / 1024)));
             }
             let mut meta = metadata(instance, &extra_metadata.name, None);
             let own = meta.labels.get_or_insert_default();
             // Our own labels win: by them the object is found again, and deleted with its tenant.
-            *own = extra_metadata.labels.into_iter().chain(std::mem::take(own)).collect();
-            meta.annotations = (!extra_metadata.annotations.is_empty()).then_some(extra_metadata.annotations);
+            *own = extra_metadata.labels.into_iter().map(|(name, value)| (name, value.0)).chain(std::mem::take(own)).collect();
+            let annotations: BTreeMap<_, _> = extra_metadata.annotations.into_iter().map(|(name, value)| (name, value.0)).collect();
+            meta.annotations = (!annotations.is_empty()).then_some(annotations);
             Ok(Object::from_parts(kind, meta, content))
         })
         .collect()

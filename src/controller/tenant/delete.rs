@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Nobody comes in before the pods end, and no pod runs when its database goes.
-const ROUTES: &[Kind] = &[Kind::INGRESS, Kind::HTTP_ROUTE];
+const ROUTES: &[Kind] = &[Kind::INGRESS, Kind::HTTP_ROUTE, Kind::LISTENER_SET];
 /// Deleted in the foreground, they stay until their pods have ended.
 const WORKLOADS: &[Kind] = &[Kind::HORIZONTAL_POD_AUTOSCALER, Kind::DEPLOYMENT, Kind::POD_DISRUPTION_BUDGET, Kind::JOB];
 /// How soon it is looked again although nothing was heard.

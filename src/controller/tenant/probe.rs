@@ -3,7 +3,7 @@
 use super::assess::Assessment;
 use crate::api::conditions::{self, Verdict};
 use crate::controller::context::Context;
-use crate::instance::{Instance, Routing, RoutingKind};
+use crate::instance::{Instance, Routing};
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -55,11 +55,8 @@ pub async fn probe(context: &Context, instance: &Instance, assessment: &mut Asse
 
 async fn ask(context: &Context, instance: &Instance, routing: &Routing, path: &str, status: u16) -> Result<(), String> {
     let host = instance.hosts.first().map(|host| host.as_str()).unwrap_or_default();
-    let (tls, port) = match &routing.kind {
-        RoutingKind::Ingress(ingress) => (ingress.tls.is_some(), ingress.port),
-        RoutingKind::Gateway(gateway) => (gateway.tls, gateway.port),
-    };
-    let port = port.unwrap_or(if tls { 443 } else { 80 });
+    let tls = routing.tls.is_some();
+    let port = routing.port.unwrap_or(if tls { 443 } else { 80 });
     let connection = match context.configuration.check_address {
         Some(address) => TcpStream::connect(address).await,
         None => TcpStream::connect((host, port)).await,

@@ -91,10 +91,11 @@ pub fn database_secret(instance: &Instance, database: &Database, login: &Databas
                 format!(
                     "jdbc:postgresql://{}:{port}/{name}?user={username}&password={password}&{}",
                     url_host(host),
-                    tls_options(database, login)
+                    jdbc_tls_options(database, login)
                 ),
             ),
-            ("pgpass", format!("{host}:{port}:{name}:{username}:{password}\n")),
+            // Its separator is escaped in an IPv6 address; see https://www.postgresql.org/docs/current/libpq-pgpass.html.
+            ("pgpass", format!("{}:{port}:{name}:{username}:{password}\n", host.replace(':', "\\:"))),
         ]
         .map(|(key, value)| (key.to_owned(), value.into_bytes())),
     );
@@ -127,7 +128,16 @@ fn url_host(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// The options as libpq and JDBC name them. The search path isn't among them: it belongs to the role, because poolers refuse it here.
+/// As [`tls_options`], but the JDBC driver knows no `system`: it asks Java's own authorities by a factory; see
+/// [its documentation](https://jdbc.postgresql.org/documentation/ssl/).
+fn jdbc_tls_options(database: &Database, login: &DatabaseLogin) -> String {
+    match (database.tls, &login.authority) {
+        (TlsMode::VerifyFull, None) => "sslmode=verify-full&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory".to_owned(),
+        _ => tls_options(database, login),
+    }
+}
+
+/// The options as libpq names them. The search path isn't among them: it belongs to the role, because poolers refuse it here.
 fn tls_options(database: &Database, login: &DatabaseLogin) -> String {
     match (database.tls, &login.authority) {
         (TlsMode::Disable, _) => "sslmode=disable".to_owned(),

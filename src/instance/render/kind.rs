@@ -37,13 +37,14 @@ impl Kind {
     pub const POD_DISRUPTION_BUDGET: Self = kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets");
     pub const INGRESS: Self = kind("networking.k8s.io", "v1", "Ingress", "ingresses");
     pub const HTTP_ROUTE: Self = kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
+    pub const LISTENER_SET: Self = kind("gateway.networking.k8s.io", "v1", "ListenerSet", "listenersets");
     pub const JOB: Self = kind("batch", "v1", "Job", "jobs");
 }
 
 impl Kind {
-    /// The kinds that are watched wherever the operator runs. Secrets are not among them: it may read them only where a tenant lives. HTTPRoutes
-    /// are not, because a cluster may not know them.
-    pub const WATCHED: [Self; 14] = [
+    /// The kinds that are watched wherever the operator runs. Secrets are not among them: it may read them only where a tenant lives. The kinds
+    /// of the Gateway API are watched where the cluster knows them.
+    pub const WATCHED: [Self; 15] = [
         Self::NAMESPACE,
         Self::ROLE_BINDING,
         Self::RESOURCE_QUOTA,
@@ -58,6 +59,7 @@ impl Kind {
         Self::INGRESS,
         Self::JOB,
         Self::HTTP_ROUTE,
+        Self::LISTENER_SET,
     ];
 
     /// Group and version as a manifest writes them.

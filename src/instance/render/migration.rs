@@ -3,7 +3,7 @@
 use super::{Kind, Object, Serving, metadata, pod};
 use crate::api::labels;
 use crate::instance::{Instance, Migration};
-use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::batch::v1::{Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule};
 use std::collections::BTreeMap;
 
 /// The component label of the Job and its pods.
@@ -14,7 +14,7 @@ pub fn job_name(migration: &Migration) -> String {
     format!("{COMPONENT}-{}", migration.key)
 }
 
-/// The Job.
+/// The Job. It has no time to live: a failed one that went away would be taken for one that never ran.
 pub fn job(instance: &Instance, migration: &Migration) -> Object {
     let name = job_name(migration);
     let mut metadata = metadata(instance, &name, Some(COMPONENT));
@@ -37,6 +37,18 @@ pub fn job(instance: &Instance, migration: &Migration) -> Object {
         spec: Some(JobSpec {
             backoff_limit: i32::try_from(migration.retries).ok(),
             active_deadline_seconds: Some(migration.timeout_seconds.into()),
+            // A pod that a node's maintenance took is no migration that failed: it is started again, once the old one has ended.
+            pod_failure_policy: Some(PodFailurePolicy {
+                rules: vec![PodFailurePolicyRule {
+                    action: "Ignore".to_owned(),
+                    on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+                        type_: "DisruptionTarget".to_owned(),
+                        status: Some("True".to_owned()),
+                    }]),
+                    ..Default::default()
+                }],
+            }),
+            pod_replacement_policy: Some("Failed".to_owned()),
             template,
             ..Default::default()
         }),

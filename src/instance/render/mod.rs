@@ -84,6 +84,13 @@ impl Rendered {
     }
 }
 
+/// Every object that an instance has of itself when it isn't suspended: names that no extra may take.
+pub fn own_keys(instance: &Instance, settings: &Settings) -> Vec<ObjectKey> {
+    let running = Instance { suspension: None, extras: Vec::new(), ..instance.clone() };
+    let serving = Serving { version: instance.version.as_str(), configuration: "" };
+    render(&running, settings, Some(&serving)).all().map(|object| object.key.clone()).collect()
+}
+
 /// Digest of what pods get as configuration beside their secrets.
 pub fn configuration_digest(instance: &Instance, secrets: &[&str]) -> String {
     super::digest::of(&(&instance.environment, secrets))

@@ -42,6 +42,9 @@ fn within_namespace(instance: &Instance) -> Object {
     )
 }
 
+/// Where [NodeLocal DNSCache](https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns/) listens, on clusters that have it.
+const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
+
 /// Names are resolved by the cluster's own DNS. Its pods listen on 53, or, where they may not, on 5353 (OpenShift).
 fn dns(instance: &Instance) -> Object {
     let servers = NetworkPolicyPeer {
@@ -50,7 +53,8 @@ fn dns(instance: &Instance) -> Object {
         ..Default::default()
     };
     let ports = ["UDP", "TCP"].iter().flat_map(|protocol| [53, 5353].map(|number| port(protocol, number))).collect();
-    egress(instance, "dns", vec![servers], Some(ports))
+    let cache = NetworkPolicyPeer { ip_block: Some(IPBlock { cidr: NODE_LOCAL_DNS.to_owned(), except: None }), ..Default::default() };
+    egress(instance, "dns", vec![servers, cache], Some(ports))
 }
 
 /// Visitors come through the ingress controller to an exposed component. Where the blueprint doesn't say where that is, from anywhere.
@@ -117,7 +121,7 @@ fn peer(peer: &Peer) -> NetworkPolicyPeer {
         (None, namespace) => NetworkPolicyPeer {
             namespace_selector: Some(matching(&[(NAMESPACE_NAME, namespace.as_deref().unwrap_or_default())])),
             pod_selector: (!peer.pod_labels.is_empty())
-                .then(|| LabelSelector { match_labels: Some(peer.pod_labels.clone()), ..Default::default() }),
+                .then(|| matching(&peer.pod_labels.iter().map(|(key, value)| (key.as_str(), value.0.as_str())).collect::<Vec<_>>())),
             ..Default::default()
         },
     }

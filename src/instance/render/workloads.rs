@@ -49,11 +49,18 @@ fn deployment(instance: &Instance, component: &Component, serving: &Serving<'_>)
             strategy: Some(strategy(component)),
             template,
             revision_history_limit: Some(2),
+            progress_deadline_seconds: Some(progress_deadline(component)),
             ..Default::default()
         },
         ..Default::default()
     };
     Object::new(Kind::DEPLOYMENT, &metadata, &deployment)
+}
+
+/// A program that may take long to start is not stuck before it had that time, and five minutes to be scheduled and pulled.
+fn progress_deadline(component: &Component) -> i32 {
+    let startup = component.spec.probes.as_ref().and_then(|probes| probes.startup.as_ref()).map_or(0, |startup| startup.seconds);
+    i32::try_from(startup).unwrap_or(i32::MAX).saturating_add(300).max(600)
 }
 
 /// None while an autoscaler decides: a number here would fight with it.
