@@ -1,6 +1,7 @@
 //! What the program can be told to do.
 
 pub mod crd;
+mod reference;
 pub mod render;
 pub mod run;
 
