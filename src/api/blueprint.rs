@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
     validation = Rule::new("self.metadata.name.size() <= 40").message("a blueprint's name has at most 40 characters: choose a shorter one"),
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version", description = "The version that tenants run, where they say nothing else"),
     printcolumn(name = "Domain", type_ = "string", json_path = ".spec.baseDomain", description = "The domain under which tenants get their addresses"),
-    printcolumn(name = "Components", type_ = "string", json_path = ".spec.components[*].name", description = "The parts of an instance"),
+    printcolumn(name = "Database", type_ = "string", json_path = ".spec.database.isolation", description = "What each tenant has in the database for itself"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since when the blueprint exists")
 )]
 #[serde(rename_all = "camelCase")]

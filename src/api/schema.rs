@@ -8,9 +8,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSche
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
-use kube::core::cel::{Validator, apply_defaults};
+use kube::core::cel::{CompiledSchema, Validator, apply_defaults, compile_schema};
 use serde_json::{Map, Value};
 use std::fmt;
+use std::sync::OnceLock;
 
 /// What is wrong with a manifest, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,17 +35,15 @@ impl fmt::Display for Problem {
 pub fn admit(manifest: &Value) -> Result<Value, Vec<Problem>> {
     let one = |place: &str, message: String| Err(vec![Problem { place: place.to_owned(), message }]);
     let kind = manifest.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let definitions = custom_resource_definitions();
-    let Some(definition) = definitions.iter().find(|definition| definition.spec.names.kind == kind) else {
-        let known: Vec<_> = definitions.iter().map(|definition| definition.spec.names.kind.as_str()).collect();
+    let Some(Checks { schema, rules, .. }) = checks().iter().find(|checks| checks.kind == kind) else {
+        let known: Vec<_> = checks().iter().map(|checks| checks.kind.as_str()).collect();
         return one("kind", format!("{kind:?} is none of our kinds, which are {}", known.join(", ")));
     };
     let api_version = format!("{GROUP}/{VERSION}");
     if manifest.get("apiVersion").and_then(Value::as_str) != Some(&api_version) {
         return one("apiVersion", format!("it has to be {api_version}"));
     }
-    let schema = schema(definition);
-    let admitted = apply_defaults(&schema, manifest);
+    let admitted = apply_defaults(schema, manifest);
     let mut problems = Vec::new();
     envelope(&admitted, &mut problems);
     for field in ["spec", "status"] {
@@ -55,11 +54,30 @@ pub fn admit(manifest: &Value) -> Result<Value, Vec<Problem>> {
         }
     }
     if problems.is_empty()
-        && let Err(errors) = Validator::new().validate(&schema, &admitted, None)
+        && let Err(errors) = Validator::new().validate_compiled(rules, &admitted, None)
     {
         problems.extend(errors.into_vec().into_iter().map(|error| Problem { place: error.field_path, message: error.message }));
     }
     if problems.is_empty() { Ok(admitted) } else { Err(problems) }
+}
+
+/// What a kind's manifests are checked by.
+struct Checks {
+    kind: String,
+    schema: Value,
+    rules: CompiledSchema,
+}
+
+/// Those of every kind; made once, since to derive a schema and to compile its rules takes longer than to use them.
+fn checks() -> &'static [Checks] {
+    static CHECKS: OnceLock<Vec<Checks>> = OnceLock::new();
+    CHECKS.get_or_init(|| {
+        let of = |definition: &CustomResourceDefinition| {
+            let schema = schema(definition);
+            Checks { kind: definition.spec.names.kind.clone(), rules: compile_schema(&schema), schema }
+        };
+        custom_resource_definitions().iter().map(of).collect()
+    })
 }
 
 /// The schema of the one version that a definition has.

@@ -83,8 +83,8 @@ pub struct Resources {
 /// The other end of an allowed connection: addresses, or pods of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.cidr) != has(self.namespace)").message("a peer is either a cidr, such as 10.0.0.0/8, or a namespace, not both and not neither"))]
-#[x_kube(validation = Rule::new("!has(self.podLabels) || has(self.namespace)").message("podLabels go with a namespace: add namespace, or leave podLabels out"))]
+#[x_kube(validation = Rule::new("has(self.cidr) != has(self.__namespace__)").message("a peer is either a cidr, such as 10.0.0.0/8, or a namespace, not both and not neither"))]
+#[x_kube(validation = Rule::new("!has(self.podLabels) || has(self.__namespace__)").message("podLabels go with a namespace: add namespace, or leave podLabels out"))]
 pub struct Peer {
     /// An address range, such as `10.0.0.0/8` or `2001:db8::/32`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

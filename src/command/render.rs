@@ -14,14 +14,12 @@ use tenantry::instance::{Settings, placement};
 /// Options of `tenantry render`.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "The manifests are checked as the API server would check them, and given its defaults; a field that it doesn't know is an error.
-Secrets are made in the cluster only, so none is printed; the pods refer to them by name. Fields that depend on what only
-the cluster knows (the tenant's UID, and digests that contain it) are empty or differ from the running instance's.
+    after_help = "The manifests are checked as the API server would check them, and given its defaults; a field that it doesn't know is an error. Secrets are made in the cluster only, so none is printed; pods refer to them by name. What only the cluster knows (a tenant's UID where the manifest has none, and digests that contain it) is empty or differs from the running instance's.
 
 Examples:
   tenantry render -f blueprint.yaml -f plans.yaml -f server.yaml -f tenant.yaml
-  kubectl get blueprint,plan,databaseserver,tenant -o yaml | tenantry render -f -
-  tenantry render -f manifests/ | kubectl diff -f -"
+  tenantry render -f manifests/ --tenant acme
+  kubectl get tn,bp,plan,dbs -o yaml | tenantry render -f - | kubectl diff -f -"
 )]
 pub struct Options {
     /// A file, a folder of them, or - for standard input, with Tenants, their Blueprints and Plans and, where these have a database, a

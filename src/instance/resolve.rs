@@ -11,7 +11,7 @@ use crate::api::shared::{Peer, Replicas};
 use crate::api::{DatabaseServer, Tenant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why there is no instance yet. Each needs a person, and the text says what that person can do.
@@ -367,8 +367,6 @@ fn peers(server: &DatabaseServer) -> Vec<Peer> {
         return server.spec.peers.clone();
     }
     let Ok(address) = server.spec.host.parse::<std::net::IpAddr>() else { return Vec::new() };
-    // An IPv4 address in the clothes of an IPv6 one is no range that Kubernetes takes.
-    let address = address.to_canonical();
     let bits = if address.is_ipv4() { 32 } else { 128 };
     vec![Peer { cidr: Some(format!("{address}/{bits}")), namespace: None, pod_labels: BTreeMap::new() }]
 }
@@ -488,7 +486,7 @@ fn variables(inputs: &Inputs<'_>, instance: &Instance) -> Variables {
         })).unwrap_or_else(|| json!({})),
     });
     match values {
-        serde_json::Value::Object(map) => Variables::new(map),
+        Value::Object(map) => Variables::new(map),
         _ => Variables::new(serde_json::Map::new()),
     }
 }
@@ -499,16 +497,9 @@ fn annotations(inputs: &Inputs<'_>, variables: &Variables) -> Result<BTreeMap<St
         what: "serviceAccount.annotations".to_owned(),
         cause,
     };
-    inputs
-        .blueprint
-        .service_account
-        .annotations
-        .iter()
-        .map(|(name, template)| {
-            let value = variables.expand(&json!(template.0)).map_err(failed)?;
-            Ok((name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        })
-        .collect()
+    let expanded = variables.expand(&json!(inputs.blueprint.service_account.annotations)).map_err(failed)?;
+    let as_text = |(name, value): (&String, &Value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    Ok(expanded.as_object().into_iter().flatten().map(as_text).collect())
 }
 
 /// What an expression blows up beyond this is a mistake, and every write of it would cost the API server dearly.
@@ -539,9 +530,9 @@ fn extras(inputs: &Inputs<'_>, instance: &Instance, variables: &Variables) -> Re
                 api_version: extra.api_version.clone(),
             })?;
             let failed = |cause| ResolveError::TemplateFailed { blueprint: blueprint(), what: format!("extras[{index}]"), cause };
-            let expanded_metadata = variables.expand(&json!(extra.metadata)).map_err(failed)?;
+            let mut expanded = variables.expand(&json!({"metadata": extra.metadata})).map_err(failed)?;
             let extra_metadata: ExtraMetadata =
-                serde_json::from_value(expanded_metadata).map_err(|error| invalid(format!("metadata: {error}")))?;
+                serde_json::from_value(expanded["metadata"].take()).map_err(|error| invalid(format!("metadata: {error}")))?;
             if !is_dns_subdomain(&extra_metadata.name) {
                 return Err(invalid(format!("metadata.name: {:?} is no name of an object, such as web-metrics", extra_metadata.name)));
             }
@@ -551,8 +542,8 @@ fn extras(inputs: &Inputs<'_>, instance: &Instance, variables: &Variables) -> Re
                     value.0
                 )));
             }
-            let mut content = match variables.expand(&serde_json::Value::Object(extra.content.clone())).map_err(failed)? {
-                serde_json::Value::Object(map) => map,
+            let mut content = match variables.expand(&Value::Object(extra.content.clone())).map_err(failed)? {
+                Value::Object(map) => map,
                 _ => return Err(invalid("it is no object".to_owned())),
             };
             content.remove("status");
