@@ -1,5 +1,7 @@
 //! What an instance is, tested without a cluster: its objects as snapshots, its rules as properties, and the offline commands.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a panic is how a failure is told
+
 mod commands;
 mod errors;
 mod generate;
