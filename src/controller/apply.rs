@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How long after a RoleBinding was made the API server may still refuse what it allows.
 const AUTHORIZATION_LAG: Duration = Duration::from_secs(2);
 
+/// The field manager that keeps the number of pods until an autoscaler sets it.
+const STARTING_REPLICAS: &str = "tenantry-starting-replicas";
+
 /// Why an object isn't as it should be.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -79,7 +82,11 @@ impl Applier<'_> {
 
     async fn create(&self, desired: &Object) -> Result<bool, ApplyError> {
         let api = self.api(&desired.key);
-        let object: DynamicObject = serde_json::from_value(desired.content.clone()).unwrap_or_else(|_| empty(&desired.key));
+        let mut content = desired.content.clone();
+        if let Some(replicas) = desired.starting_replicas {
+            content["spec"]["replicas"] = replicas.into();
+        }
+        let object: DynamicObject = serde_json::from_value(content).unwrap_or_else(|_| empty(&desired.key));
         let parameters = PostParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
         let started = std::time::Instant::now();
         loop {
@@ -126,6 +133,9 @@ impl Applier<'_> {
             let found = self.own_by_apply(&api, key, observed, index).await.map_err(|error| self.failed(key, error))?;
             self.inventory.record(&key.kind, found);
         }
+        if let Some(starting) = desired.starting_replicas.filter(|_| observed.owns_replicas) {
+            self.hand_over_replicas(&api, desired, observed, &live, starting).await.map_err(|error| self.failed(key, error))?;
+        }
         // The UID is a precondition: what was made anew meanwhile is somebody else's until it was looked at.
         let mut content = desired.content.clone();
         content["metadata"]["uid"] = observed.uid.clone().into();
@@ -139,6 +149,28 @@ impl Applier<'_> {
             self.replace(desired, &changed, &added).await.map_err(|error| self.failed(key, error))?;
         }
         Ok(true)
+    }
+
+    /// Keeps the number of pods while the autoscaler takes over: a field that nobody sets any more goes back to its default, one pod. See
+    /// [Transferring ownership](https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership).
+    async fn hand_over_replicas(
+        &self,
+        api: &Api<DynamicObject>,
+        desired: &Object,
+        observed: &Observed,
+        live: &Value,
+        starting: i32,
+    ) -> Result<(), kube::Error> {
+        let replicas = match live.pointer("/spec/replicas").and_then(Value::as_i64) {
+            // An autoscaler leaves alone what stands at none.
+            None | Some(0) => i64::from(starting),
+            Some(replicas) => replicas,
+        };
+        let patch = json!({
+            "apiVersion": desired.content["apiVersion"], "kind": desired.content["kind"],
+            "metadata": {"name": desired.key.name, "uid": observed.uid}, "spec": {"replicas": replicas},
+        });
+        api.patch(&desired.key.name, &PatchParams::apply(STARTING_REPLICAS).force(), &Patch::Apply(&patch)).await.map(|_| ())
     }
 
     /// Writes whole parts of an object, because an apply leaves what others added to a list or a map.
@@ -307,6 +339,7 @@ mod tests {
         let policy = |spec: Value| Object {
             key: ObjectKey { kind: Kind::NETWORK_POLICY, namespace: Some("a".into()), name: "b".into() },
             content: json!({"spec": spec}),
+            starting_replicas: None,
         };
         let rule = json!({"from": [{"podSelector": {}}]});
         let desired = policy(json!({"podSelector": {"matchLabels": {"a/b": "c"}}, "policyTypes": ["Ingress"], "ingress": [rule]}));

@@ -2,6 +2,7 @@
 
 use crate::api::labels;
 use crate::instance::render::{Kind, ObjectKey};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -23,16 +24,23 @@ pub struct Observed {
     content: Box<str>,
     /// Where in `managedFields` our entry of its creation is, which has to become one of an apply before the first apply.
     pub created_entry: Option<usize>,
+    /// Whether the number of a Deployment's pods is a field of ours.
+    pub owns_replicas: bool,
 }
 
 impl Observed {
     /// From what the API server gave.
     pub fn new(mut object: DynamicObject) -> Self {
         let managed = std::mem::take(&mut object.metadata.managed_fields).unwrap_or_default();
-        let created = |entry: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry| {
+        let created = |entry: &ManagedFieldsEntry| {
             entry.manager.as_deref() == Some(labels::MANAGER) && entry.operation.as_deref() == Some("Update") && entry.subresource.is_none()
         };
+        let sets_replicas = |entry: &ManagedFieldsEntry| {
+            let fields = entry.fields_v1.as_ref().and_then(|fields| fields.0.pointer("/f:spec/f:replicas"));
+            entry.manager.as_deref() == Some(labels::MANAGER) && fields.is_some()
+        };
         Self {
+            owns_replicas: managed.iter().any(sets_replicas),
             uid: object.uid().unwrap_or_default(),
             resource_version: object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default(),
             owner: owner(&object).map(|(_, uid)| uid),

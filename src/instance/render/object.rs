@@ -34,6 +34,8 @@ pub struct Object {
     pub key: ObjectKey,
     /// Its content, with `apiVersion`, `kind` and `metadata`.
     pub content: Value,
+    /// How many pods a Deployment starts with, where an autoscaler decides from then on.
+    pub starting_replicas: Option<i32>,
 }
 
 impl Object {
@@ -41,7 +43,7 @@ impl Object {
     pub fn new(kind: Kind, metadata: &ObjectMeta, typed: &impl Serialize) -> Self {
         // A Kubernetes type has string keys and no other reason to fail.
         let content = serde_json::to_value(typed).unwrap_or_default();
-        Self { key: key(kind, metadata), content: without_empty(content) }
+        Self { key: key(kind, metadata), content: without_empty(content), starting_replicas: None }
     }
 
     /// From its kind, its metadata, and all else that it has.
@@ -49,12 +51,17 @@ impl Object {
         content.insert("apiVersion".into(), kind.api_version().into());
         content.insert("kind".into(), kind.kind.clone().into());
         content.insert("metadata".into(), serde_json::to_value(&metadata).unwrap_or_default());
-        Self { key: key(kind, &metadata), content: Value::Object(content) }
+        Self { key: key(kind, &metadata), content: Value::Object(content), starting_replicas: None }
     }
 
     /// Digest of what is wanted.
     pub fn digest(&self) -> String {
         digest::of(&self.content)
+    }
+
+    /// The same, starting with so many pods.
+    pub fn starting_with(self, replicas: Option<i32>) -> Self {
+        Self { starting_replicas: replicas, ..self }
     }
 
     /// The same with an annotation more.

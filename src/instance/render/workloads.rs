@@ -54,7 +54,8 @@ fn deployment(instance: &Instance, component: &Component, serving: &Serving<'_>)
         },
         ..Default::default()
     };
-    Object::new(Kind::DEPLOYMENT, &metadata, &deployment)
+    let starting = (deployment.spec.replicas.is_none()).then_some(component.replicas.min);
+    Object::new(Kind::DEPLOYMENT, &metadata, &deployment).starting_with(starting)
 }
 
 /// A program that may take long to start is not stuck before it had that time, and five minutes to be scheduled and pulled.
