@@ -4,7 +4,7 @@ use crate::api::labels;
 use crate::instance::render::{Kind, ObjectKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, TypeMeta};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,8 +84,14 @@ impl Inventory {
     }
 
     /// Takes in an object as it is now, and tells whose it is, if that is news.
-    pub fn record(&self, kind: &Kind, object: DynamicObject) -> Option<String> {
+    pub fn record(&self, kind: &Kind, mut object: DynamicObject) -> Option<String> {
+        // No value of a Secret is kept. What isn't kept isn't pruned either.
+        if *kind == Kind::SECRET {
+            return None;
+        }
         let (tenant, key) = place(kind, &object)?;
+        // The items of a list don't say of which kind they are.
+        object.types.get_or_insert_with(|| TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_string() });
         let observed = Observed::new(object);
         let mut tenants = self.lock();
         let objects = tenants.entry(tenant.clone()).or_default();
@@ -142,4 +148,41 @@ fn place(kind: &Kind, object: &DynamicObject) -> Option<(String, ObjectKey)> {
     let tenant = owner(object).map(|(name, _)| name).or_else(|| object.labels().get(labels::TENANT).cloned())?;
     let namespace = if kind.is_cluster_scoped() { None } else { object.namespace() };
     Some((tenant, ObjectKey { kind: kind.clone(), namespace, name: object.name_any() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(resource_version: &str) -> DynamicObject {
+        let owner = json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "name": "acme", "uid": "u"});
+        let metadata = json!({"name": "web", "namespace": "tenant-acme", "uid": "w", "resourceVersion": resource_version, "ownerReferences": [owner]});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn an_item_of_a_list_is_the_same_as_the_object_itself() {
+        let inventory = Inventory::default();
+        assert_eq!(inventory.record(&Kind::SERVICE, object("1")).as_deref(), Some("acme"));
+        let key = ObjectKey { kind: Kind::SERVICE, namespace: Some("tenant-acme".into()), name: "web".into() };
+        let content = inventory.get("acme", &key).unwrap().content();
+        assert_eq!((&content["apiVersion"], &content["kind"]), (&json!("v1"), &json!("Service")));
+    }
+
+    #[test]
+    fn no_secret_is_kept() {
+        let inventory = Inventory::default();
+        assert_eq!(inventory.record(&Kind::SECRET, object("1")), None);
+        assert!(inventory.of("acme").is_empty());
+    }
+
+    #[test]
+    fn what_is_older_than_known_is_no_news() {
+        let inventory = Inventory::default();
+        inventory.record(&Kind::SERVICE, object("2"));
+        assert_eq!(inventory.record(&Kind::SERVICE, object("1")), None);
+        assert_eq!(inventory.forget(&Kind::SERVICE, &object("3")).as_deref(), Some("acme"));
+        assert!(inventory.of("acme").is_empty());
+    }
 }

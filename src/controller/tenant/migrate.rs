@@ -43,16 +43,17 @@ impl Migration {
 
 /// Runs the migration where the database isn't at the wanted version, and tells how far it is.
 pub async fn migrate(pass: &Pass<'_>, instance: &Instance, rendered: &Rendered, assessment: &mut Assessment) -> Result<Migration, Stop> {
-    let (Some(migration), Some(job)) = (&instance.migration, &rendered.migration) else { return Ok(Migration::Done) };
+    let Some(migration) = &instance.migration else { return Ok(Migration::Done) };
     let done = pass.tenant.status.as_ref().and_then(|status| status.migration.as_ref());
     if done.is_some_and(|done| done.key == migration.key) {
         assessment.migrated(instance, None);
         return Ok(Migration::Done);
     }
-    if instance.suspension.is_some() {
+    // A suspended instance is drawn without its Job.
+    let Some(job) = &rendered.migration else {
         assessment.not_migrated("Suspended", "the migration waits until the tenant is no longer suspended".to_owned());
         return Ok(Migration::Pending);
-    }
+    };
     let objects = pass.context.inventory.of(instance.name.as_str());
     if let Some(other) = unfinished_other(pass, &objects, &job.key).await? {
         let message = format!("waiting for {other} to end before the database is migrated to version {}", instance.version);
