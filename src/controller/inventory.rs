@@ -157,7 +157,8 @@ mod tests {
 
     fn object(resource_version: &str) -> DynamicObject {
         let owner = json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "name": "acme", "uid": "u"});
-        let metadata = json!({"name": "web", "namespace": "tenant-acme", "uid": "w", "resourceVersion": resource_version, "ownerReferences": [owner]});
+        let metadata =
+            json!({"name": "web", "namespace": "tenant-acme", "uid": "w", "resourceVersion": resource_version, "ownerReferences": [owner]});
         serde_json::from_value(json!({"metadata": metadata})).unwrap()
     }
 

@@ -276,11 +276,28 @@ async fn check(context: &Context, server: &DatabaseServer) -> Outcome {
     outcome
 }
 
+/// One look for all tenants: whoever's database isn't as it should be is woken to mend it, or to say why it can't.
 async fn look(context: &Context, server: &DatabaseServer) -> Result<ServerFacts, ServerError> {
     let name = server.name_any();
     let reachable = context.servers.reach(context, server).await?;
     let facts = reachable.server.check().await?;
-    let _ = name;
+    let known = context.memory.databases_on(&name);
+    if known.is_empty() {
+        return Ok(facts);
+    }
+    let desired: Vec<_> = known.iter().map(|known| known.desired.clone()).collect();
+    let found = reachable.server.verify(&desired).await?;
+    for known in &known {
+        let differs = match found.get(&known.desired.owner) {
+            Some(Ok(changes)) if changes.is_empty() => continue,
+            Some(Ok(changes)) => changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            Some(Err(error)) => error.to_string(),
+            None => continue,
+        };
+        tracing::warn!(tenant = known.desired.tenant, server = name, differs, "a tenant's database isn't as it should be");
+        context.memory.doubt_database(&known.desired.uid);
+        context.queue.push(&known.desired.tenant, Urgency::Change);
+    }
     Ok(facts)
 }
 

@@ -29,6 +29,14 @@ pub enum DatabaseError {
         /// The role.
         role: String,
     },
+    /// A role that has the name of the group of tenants, and isn't that.
+    #[error(
+        "a role {role} exists that isn't the group of this database's tenants, and it is not touched: rename or drop it, or use another shared database"
+    )]
+    ForeignGroup {
+        /// The role.
+        role: String,
+    },
     /// A schema or database of that name exists that we did not make.
     #[error(
         "{what} exists already and isn't this tenant's, and it is not touched: rename or drop it, or choose another name for the tenant"
@@ -43,6 +51,16 @@ pub enum DatabaseError {
     )]
     FormerTenant {
         /// The former tenant's UID.
+        uid: String,
+    },
+    /// The removal of the data of a namesake, or of this tenant, did not end.
+    #[error(
+        "the data of the tenant with UID {uid} is being dropped, and role {owner} goes last: where that doesn't end, docs/database.md says how to drop it by hand"
+    )]
+    HalfDropped {
+        /// The owner role.
+        owner: String,
+        /// Whose data it was.
         uid: String,
     },
     /// The data that was there is gone.
@@ -60,6 +78,18 @@ pub enum DatabaseError {
         found: String,
         /// Where it should be.
         wanted: String,
+    },
+    /// The operator's role may not do it.
+    #[error("the operator's role may not {doing}: {cause}; an admin of the server has to run, in database {database}: {statement}")]
+    NeedsAdmin {
+        /// What was being done.
+        doing: String,
+        /// What the server said.
+        cause: String,
+        /// Where to run it.
+        database: String,
+        /// What to run.
+        statement: String,
     },
     /// The server refuses a statement.
     #[error("the database server refuses to {doing}: {cause}")]
@@ -80,16 +110,54 @@ impl DatabaseError {
             Self::Unreachable { .. } => "DatabaseUnreachable",
             Self::AuthenticationFailed { .. } => "DatabaseAuthenticationFailed",
             Self::ForeignRole { .. } => "ForeignRole",
+            Self::ForeignGroup { .. } => "ForeignGroup",
             Self::ForeignData { .. } => "ForeignData",
             Self::FormerTenant { .. } => "FormerTenant",
+            Self::HalfDropped { .. } => "HalfDropped",
             Self::DataMissing { .. } => "DataMissing",
             Self::PlaceChanged { .. } => "PlaceChanged",
+            Self::NeedsAdmin { .. } => "DatabaseNeedsAdmin",
             Self::Refused { .. } => "DatabaseRefused",
         }
     }
 
-    /// Whether waiting may help; otherwise a person has to act.
+    /// Whether waiting may help; otherwise a person has to act on the tenant.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::AuthenticationFailed { .. } | Self::Refused { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::AuthenticationFailed { .. }
+                | Self::HalfDropped { .. }
+                | Self::NeedsAdmin { .. }
+                | Self::Refused { .. }
+        )
+    }
+
+    /// Whether somebody did the same at the same time, so that it is worth looking and trying again at once. Postgres' statements on
+    /// roles and databases take no locks that would make the second wait; it fails with one of these codes, `XX000` being
+    /// "tuple concurrently updated".
+    pub(super) fn is_conflict(&self) -> bool {
+        const CODES: [&str; 8] = ["XX000", "23505", "40001", "40P01", "42704", "42710", "42P04", "42P06"];
+        matches!(self, Self::Refused { code, .. } if CODES.contains(&code.as_str()))
+    }
+
+    /// Whether the database to connect to doesn't exist.
+    pub(super) fn is_missing_database(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == NO_SUCH_DATABASE)
+    }
+
+    /// The same, with what an admin has to run if the operator lacks the right.
+    pub(super) fn or_by_admin(self, database: &str, statement: Option<&String>) -> Self {
+        match (self, statement) {
+            (Self::Refused { doing, cause, code }, Some(statement)) if code == INSUFFICIENT_PRIVILEGE => {
+                Self::NeedsAdmin { doing, cause, database: database.to_owned(), statement: statement.clone() }
+            }
+            (error, _) => error,
+        }
     }
 }
+
+/// The SQLSTATE code of what a role may not do.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// The SQLSTATE code of a database that doesn't exist.
+const NO_SUCH_DATABASE: &str = "3D000";

@@ -18,6 +18,9 @@ pub struct Identity {
     /// The schema, where the database is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
+    /// The extensions that were made in the tenant's own database, where only a connection to it could tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<String>,
 }
 
 /// How far a tenant's data is in its life.
@@ -37,8 +40,15 @@ pub enum State {
 impl Identity {
     /// The identity of this tenant's data.
     pub fn new(desired: &super::DesiredDatabase, state: State) -> Self {
-        let (tenant, uid) = (desired.tenant.clone(), desired.uid.clone());
-        Self { tenantry: 1, tenant, uid, state, database: desired.database.clone(), schema: desired.schema.clone() }
+        Self {
+            tenantry: 1,
+            tenant: desired.tenant.clone(),
+            uid: desired.uid.clone(),
+            state,
+            database: desired.database.clone(),
+            schema: desired.schema.clone(),
+            extensions: if desired.schema.is_none() { desired.extensions.clone() } else { Vec::new() },
+        }
     }
 
     /// The same in another state.
@@ -64,4 +74,35 @@ pub struct LoginIdentity {
     pub tenantry_login_of: String,
     /// Tells whether the server has the password that the Secret has.
     pub fingerprint: String,
+}
+
+impl LoginIdentity {
+    /// Reads a comment; none where it isn't ours, or another owner's.
+    pub fn parse(comment: Option<&str>, owner: &str) -> Option<Self> {
+        serde_json::from_str(comment?).ok().filter(|identity: &Self| identity.tenantry_login_of == owner)
+    }
+
+    /// As a comment.
+    pub fn comment(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// What the comment on the group of a shared database says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupIdentity {
+    /// The database whose tenants are its members.
+    pub tenantry_group_of: String,
+}
+
+impl GroupIdentity {
+    /// Whether the comment is that of this database's group.
+    pub fn matches(comment: Option<&str>, database: &str) -> bool {
+        comment.and_then(|comment| serde_json::from_str::<Self>(comment).ok()).is_some_and(|group| group.tenantry_group_of == database)
+    }
+
+    /// As a comment.
+    pub fn comment(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }

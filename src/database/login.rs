@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_login_shows_no_password() {
-        let login = Login { name: "tenant_acme_1".into(), password: generate_password() };
+        let login = Login { name: "tenant_acme.1".into(), password: generate_password() };
         assert!(!format!("{login:?} {} {}", login.verifier(), login.fingerprint()).contains(&login.password));
         assert!(login.verifier().starts_with("SCRAM-SHA-256$4096:"));
     }

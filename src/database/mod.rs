@@ -4,6 +4,7 @@
 //! survey (what is) + DesiredDatabase (what should be) ──plan──► changes ──ensure──► Postgres
 //! ```
 //!
+//! [`Server::verify`] does the first half for all tenants of a server with a handful of statements; [`Server::ensure`] the whole for one.
 //! The identity of what belongs to a tenant is a comment on its owner role; what has no such comment isn't ours and is never touched.
 
 mod ensure;
@@ -11,18 +12,22 @@ mod error;
 mod identifier;
 mod identity;
 mod login;
+mod plan;
 mod remove;
 mod session;
 mod survey;
 
-pub use ensure::{Change, plan};
 pub use error::DatabaseError;
 pub use login::{Login, generate_password};
+pub use plan::{Change, plan};
 pub use session::{Address, TlsMode};
-pub use survey::{Observed, ServerFacts};
+pub use survey::{Membership, Observed, ObservedPlace, ObservedRole, ObservedServer, ObservedTenant, ServerFacts};
 
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Mutex;
 
 /// A tenant's database as it should be.
 #[derive(Clone, Debug)]
@@ -49,6 +54,20 @@ pub struct DesiredDatabase {
     pub login: Login,
     /// The UID of a former namesake whose data is taken over.
     pub adopt: Option<String>,
+    /// Whether the tenant is known to have had data on this server. Then nothing of it being there is a loss, and no beginning.
+    pub held_data: bool,
+}
+
+/// The role that holds the rights on a shared database. One for each, because roles are the whole server's; a name that would be
+/// longer than Postgres' 63 bytes ends in a digest of it.
+fn group_name(database: &str) -> String {
+    let name = format!("tenantry.{database}");
+    if name.len() <= 63 {
+        return name;
+    }
+    let digest: String = Sha256::digest(&name).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let kept: String = name.chars().take(54).collect();
+    format!("{kept}.{digest}")
 }
 
 /// A server, and how many statements were sent to it. Cheap to clone.
@@ -56,12 +75,13 @@ pub struct DesiredDatabase {
 pub struct Server {
     address: Arc<Address>,
     statements: Arc<AtomicU64>,
+    making: Arc<Mutex<()>>,
 }
 
 impl Server {
     /// A server at this address. Nothing is sent before it is asked for something.
     pub fn new(address: Address) -> Self {
-        Self { address: Arc::new(address), statements: Arc::default() }
+        Self { address: Arc::new(address), statements: Arc::default(), making: Arc::default() }
     }
 
     /// Statements sent so far.
@@ -85,12 +105,15 @@ impl Server {
         ensure::ensure(self, desired).await
     }
 
-    /// What the server holds of this owner.
+    /// What differs from what is wanted, for each tenant by its owner: nothing where all is as it should be, else the changes that
+    /// [`Server::ensure`] would make, or why it could not. It sends the same few statements for one tenant as for ten thousand, and
+    /// changes nothing.
     ///
     /// # Errors
     /// Where it can't be reached.
-    pub async fn observe(&self, owner: &str) -> Result<Option<Observed>, DatabaseError> {
-        survey::observe(&self.connect(None).await?, owner).await
+    pub async fn verify(&self, desired: &[DesiredDatabase]) -> Result<BTreeMap<String, Result<Vec<Change>, DatabaseError>>, DatabaseError> {
+        let observed = survey::observe(&self.connect(None).await?, desired.iter().map(survey::Wanted::from)).await?;
+        Ok(desired.iter().map(|desired| (desired.owner.clone(), plan(desired, &observed))).collect())
     }
 
     /// Drops the owner's logins other than `keep` that nobody uses any more, and tells how many are still used.
@@ -117,7 +140,32 @@ impl Server {
         remove::drop_tenant(self, owner, uid).await
     }
 
+    /// Connects to a database, else to the shared one, which is made where it is missing.
     async fn connect(&self, database: Option<&str>) -> Result<session::Session, DatabaseError> {
-        session::Session::open(&self.address, database.unwrap_or(&self.address.database), self.statements.clone()).await
+        let shared = &self.address.database;
+        let name = database.unwrap_or(shared);
+        match self.open(name).await {
+            Err(error) if name == shared && error.is_missing_database() => self.make_shared_database().await,
+            result => result,
+        }
+    }
+
+    /// One at a time, because Postgres copies a whole template before it finds that somebody was quicker.
+    async fn make_shared_database(&self) -> Result<session::Session, DatabaseError> {
+        let shared = &self.address.database;
+        let _one = self.making.lock().await;
+        match self.open(shared).await {
+            Err(error) if error.is_missing_database() => {}
+            result => return result,
+        }
+        let sql = format!("CREATE DATABASE {}", identifier::identifier(shared));
+        match self.open("postgres").await?.execute(&format!("create database {shared}"), &sql).await {
+            Err(error) if !error.is_conflict() => Err(error),
+            _ => self.open(shared).await,
+        }
+    }
+
+    async fn open(&self, database: &str) -> Result<session::Session, DatabaseError> {
+        session::Session::open(&self.address, database, self.statements.clone()).await
     }
 }

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Config, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A server that takes longer counts as unreachable.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How connections are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +53,14 @@ impl fmt::Debug for Address {
 /// An open connection. It closes when it is dropped.
 pub struct Session {
     client: Client,
+    address: String,
+    database: String,
     statements: Arc<AtomicU64>,
 }
 
 impl Session {
-    /// Connects. Names are looked up in Postgres' own catalog alone, so that no tenant's object is ever run with the operator's rights.
+    /// Connects. Names are looked up in Postgres' own catalog alone, so that no tenant's object is ever run with the operator's rights;
+    /// what is said here goes before any setting that a tenant made for its own database.
     pub async fn open(address: &Address, database: &str, statements: Arc<AtomicU64>) -> Result<Self, DatabaseError> {
         let mut config = Config::new();
         config
@@ -67,39 +70,54 @@ impl Session {
             .user(&address.user)
             .password(&address.password)
             .application_name("tenantry")
-            .options("-c search_path=pg_catalog,pg_temp -c statement_timeout=30s -c lock_timeout=10s -c client_min_messages=warning")
+            .options("-c search_path=pg_catalog,pg_temp -c default_transaction_read_only=off -c statement_timeout=30s -c lock_timeout=10s -c client_min_messages=warning")
             .connect_timeout(CONNECT_TIMEOUT);
         let name = format!("{}:{}", address.host, address.port);
         let unreachable = |cause: String| DatabaseError::Unreachable { address: name.clone(), cause };
         let connecting = async {
             if address.tls == TlsMode::Disable {
                 config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-                let (client, connection) = config.connect(NoTls).await.map_err(|error| connect_error(&name, &error))?;
+                let (client, connection) = config.connect(NoTls).await.map_err(|error| connect_error(&name, database, &error))?;
                 drive(connection);
                 return Ok(client);
             }
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
             let tls = MakeRustlsConnect::new(tls_config(address).map_err(unreachable)?);
-            let (client, connection) = config.connect(tls).await.map_err(|error| connect_error(&name, &error))?;
+            let (client, connection) = config.connect(tls).await.map_err(|error| connect_error(&name, database, &error))?;
             drive(connection);
             Ok(client)
         };
         let client = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .unwrap_or_else(|_| Err(unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))))?;
-        Ok(Self { client, statements })
+        Ok(Self { client, address: name, database: database.to_owned(), statements })
+    }
+
+    /// The database that it is connected to.
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// Runs a query with bound parameters.
     pub async fn query(&self, doing: &str, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DatabaseError> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        self.client.query(sql, parameters).await.map_err(|error| refused(doing, &error))
+        self.client.query(sql, parameters).await.map_err(|error| self.failed(doing, &error))
     }
 
     /// Runs a statement that takes no parameters.
     pub async fn execute(&self, doing: &str, sql: &str) -> Result<(), DatabaseError> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        self.client.batch_execute(sql).await.map_err(|error| refused(doing, &error))
+        self.client.batch_execute(sql).await.map_err(|error| self.failed(doing, &error))
+    }
+
+    /// The server's message, without the statement and the values that its detail may repeat.
+    fn failed(&self, doing: &str, error: &tokio_postgres::Error) -> DatabaseError {
+        match error.as_db_error() {
+            Some(said) => {
+                DatabaseError::Refused { doing: doing.to_owned(), cause: said.message().to_owned(), code: said.code().code().to_owned() }
+            }
+            None => DatabaseError::Unreachable { address: self.address.clone(), cause: causes(error) },
+        }
     }
 }
 
@@ -114,23 +132,22 @@ where
     });
 }
 
-fn connect_error(address: &str, error: &tokio_postgres::Error) -> DatabaseError {
+fn connect_error(address: &str, database: &str, error: &tokio_postgres::Error) -> DatabaseError {
     let address = address.to_owned();
     match error.as_db_error() {
         Some(said) if said.code().code().starts_with("28") => {
             DatabaseError::AuthenticationFailed { address, cause: said.message().to_owned() }
         }
-        Some(said) => DatabaseError::Unreachable { address, cause: said.message().to_owned() },
+        // Too many connections, shutting down, starting up.
+        Some(said) if ["53", "57"].iter().any(|class| said.code().code().starts_with(class)) => {
+            DatabaseError::Unreachable { address, cause: said.message().to_owned() }
+        }
+        Some(said) => DatabaseError::Refused {
+            doing: format!("let the operator into database {database}"),
+            cause: said.message().to_owned(),
+            code: said.code().code().to_owned(),
+        },
         None => DatabaseError::Unreachable { address, cause: causes(error) },
-    }
-}
-
-/// The server's message, without the statement and the values that its detail may repeat.
-fn refused(doing: &str, error: &tokio_postgres::Error) -> DatabaseError {
-    let doing = doing.to_owned();
-    match error.as_db_error() {
-        Some(said) => DatabaseError::Refused { doing, cause: said.message().to_owned(), code: said.code().code().to_owned() },
-        None => DatabaseError::Refused { doing, cause: causes(error), code: String::new() },
     }
 }
 

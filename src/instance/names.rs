@@ -39,7 +39,7 @@ macro_rules! name {
 }
 
 name!(
-    /// A tenant's name: a DNS label of at most 40 bytes, so that `tenant-<name>` and `tenant_<name>_<number>` fit everywhere.
+    /// A tenant's name: a DNS label of at most 40 bytes, so that `tenant-<name>` and `tenant_<name>.<number>` fit everywhere.
     TenantName, "a tenant's name: at most 40 small letters, digits and hyphens", |t| t.len() <= 40 && is_dns_label(t)
 );
 name!(
@@ -85,9 +85,9 @@ impl TenantName {
         format!("tenant_{}", self.0.replace('-', "_"))
     }
 
-    /// The tenant's login with this number.
+    /// The tenant's login with this number. No owner's name has a dot, so no tenant's owner is called like another's login.
     pub fn database_login(&self, number: u32) -> String {
-        format!("{}_{number}", self.database_owner())
+        format!("{}.{number}", self.database_owner())
     }
 }
 
@@ -96,7 +96,7 @@ pub const NAMESPACE_PREFIX: &str = "tenant-";
 
 /// The number of a login made by [`TenantName::database_login`].
 pub fn login_number(login: &str) -> Option<u32> {
-    login.rsplit_once('_')?.1.parse().ok()
+    login.rsplit_once('.')?.1.parse().ok()
 }
 
 #[cfg(test)]
@@ -109,7 +109,9 @@ mod tests {
         let name = TenantName::parse("acme-west").unwrap();
         assert_eq!(name.namespace(), "tenant-acme-west");
         assert_eq!(name.database_owner(), "tenant_acme_west");
+        assert_eq!(name.database_login(12), "tenant_acme_west.12");
         assert_eq!(login_number(&name.database_login(12)), Some(12));
+        assert_eq!(login_number(&TenantName::parse("acme-1").unwrap().database_owner()), None);
     }
 
     #[test]

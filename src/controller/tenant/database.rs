@@ -17,13 +17,15 @@ const RETIRE_AGAIN: Duration = Duration::from_secs(10);
 /// Makes the database as it should be.
 pub async fn ensure(pass: &Pass<'_>, instance: &Instance, database: &Database, server: &DatabaseServer, login: &Login) -> Result<(), Stop> {
     let context = pass.context;
-    let desired = desired(instance, database, login);
-    let digest = digest::of(&format!("{desired:?} {}", login.fingerprint()));
+    let desired = desired(pass, instance, database, login);
+    // From here on its data being gone would be a loss; that it is known now is no change of what is wanted.
+    let held = DesiredDatabase { held_data: true, ..desired.clone() };
+    let digest = digest::of(&format!("{held:?} {}", login.fingerprint()));
     let known = context.memory.of(&pass.uid).database;
     if known.is_some_and(|known| known.digest == digest && known.server == database.server) {
         return Ok(());
     }
-    let verified = Arc::new(Verified { server: database.server.clone(), desired: desired.clone(), digest });
+    let verified = Arc::new(Verified { server: database.server.clone(), desired: held, digest });
     if was_ready(pass) && context.servers.is_up(&database.server) && !context.memory.has_seen_database(&pass.uid) {
         // After a restart one bulk look tells of all tenants what would otherwise be asked for each.
         context.memory.trust_database(&pass.uid, verified);
@@ -72,7 +74,7 @@ pub async fn retire_logins(
 }
 
 /// What the database should be.
-pub fn desired(instance: &Instance, database: &Database, login: &Login) -> DesiredDatabase {
+pub fn desired(pass: &Pass<'_>, instance: &Instance, database: &Database, login: &Login) -> DesiredDatabase {
     let extension = |extension: &blueprint::Extension| {
         serde_json::to_value(extension).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
     };
@@ -88,5 +90,6 @@ pub fn desired(instance: &Instance, database: &Database, login: &Login) -> Desir
         extensions: database.extensions.iter().map(extension).collect(),
         login: login.clone(),
         adopt: database.adopt.clone(),
+        held_data: pass.tenant.status.as_ref().is_some_and(|status| status.database.is_some()),
     }
 }

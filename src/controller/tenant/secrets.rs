@@ -74,7 +74,7 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&Databa
         rotating = login_number(&next.name).is_some_and(|number| number > 1);
         if found.is_some() && rotates(found.as_ref(), &chosen) {
             // The server has to know the new login before any pod is given it.
-            let desired = super::database::desired(instance, database, &next);
+            let desired = super::database::desired(pass, instance, database, &next);
             context.servers.reach(context, server).await?.server.ensure(&desired).await?;
         }
         write(pass, &render::database_secret(instance, database, &chosen), found).await?;

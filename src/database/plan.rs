@@ -1,0 +1,451 @@
+//! What has to be changed to bring a tenant's database from what is to what should be. Pure: it knows no connection.
+
+use super::identifier::{identifier, literal};
+use super::identity::{GroupIdentity, Identity, LoginIdentity, State};
+use super::survey::{EXTENSION_SCHEMA, Membership, Observed, ObservedPlace, ObservedRole, ObservedServer, ObservedTenant};
+use super::{DatabaseError, DesiredDatabase, group_name};
+use std::fmt;
+
+/// The rights that the group has on the shared database, sorted.
+const GROUP_RIGHTS: [&str; 2] = ["CONNECT", "TEMPORARY"];
+
+/// One thing that has to be changed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What it does, such as `create role tenant_acme`; it holds no secret.
+    pub doing: String,
+    /// How it is done.
+    pub(super) action: Action,
+    /// What an admin has to run, where the operator may not.
+    pub(super) by_admin: Option<String>,
+}
+
+/// How a change is made.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// By this statement, in one transaction with its neighbours.
+    Statement(String),
+    /// The same, by somebody with the rights of the owner.
+    AsOwner(String),
+    /// The same, in the tenant's own database.
+    Inside(String),
+    /// By this statement, which Postgres runs in no transaction.
+    Alone(String),
+    /// By dropping this login, after what it owns went to the owner.
+    DropLogin(String),
+}
+
+impl Change {
+    fn new(doing: impl Into<String>, action: Action) -> Self {
+        Self { doing: doing.into(), action, by_admin: None }
+    }
+
+    fn or_by_admin(self, statement: impl Into<String>) -> Self {
+        Self { by_admin: Some(statement.into()), ..self }
+    }
+}
+
+/// The statement stays out of it, since it may hold what the server keeps of a password.
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.doing)
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.doing)
+    }
+}
+
+/// What has to be changed, in this order; nothing where all is as it should be.
+///
+/// # Errors
+/// Where a role, schema or database isn't this tenant's, is a former tenant's, or is gone.
+pub fn plan(desired: &DesiredDatabase, observed: &Observed) -> Result<Vec<Change>, DatabaseError> {
+    let nothing = ObservedTenant::default();
+    let tenant = observed.tenants.get(&desired.owner).unwrap_or(&nothing);
+    let identity = identity(desired, tenant)?;
+    check_place(desired, tenant, identity.as_ref(), &observed.server)?;
+    let mut changes = Vec::new();
+    if desired.schema.is_some() {
+        changes.extend(plan_shared(desired, &observed.server)?);
+    }
+    changes.extend(plan_owner(desired, tenant, &observed.server));
+    changes.extend(plan_place(desired, tenant.place.as_ref(), &observed.server));
+    changes.extend(plan_login(desired, tenant, &observed.server)?);
+    changes.extend(plan_other_logins(desired, tenant, identity.as_ref(), &observed.server));
+    changes.extend(plan_identity(desired, identity.as_ref()));
+    // Each transaction that makes an owner a member of the group waits for the others, so it does that last.
+    let group = desired.schema.is_some().then(|| Parent { role: group_name(&desired.database), set: false });
+    changes.extend(plan_memberships(&desired.owner, tenant.owner.as_ref(), group, &observed.server));
+    Ok(changes)
+}
+
+/// Whose the owner role is; none where there is no such role.
+fn identity(desired: &DesiredDatabase, tenant: &ObservedTenant) -> Result<Option<Identity>, DatabaseError> {
+    let Some(owner) = &tenant.owner else { return Ok(None) };
+    let identity = owner.comment.as_deref().and_then(Identity::parse).filter(|identity| identity.tenant == desired.tenant);
+    let Some(identity) = identity else { return Err(DatabaseError::ForeignRole { role: desired.owner.clone() }) };
+    if identity.state == State::Dropping {
+        return Err(DatabaseError::HalfDropped { owner: desired.owner.clone(), uid: identity.uid });
+    }
+    if identity.uid != desired.uid && desired.adopt.as_ref() != Some(&identity.uid) {
+        return Err(DatabaseError::FormerTenant { uid: identity.uid });
+    }
+    if (&identity.database, &identity.schema) != (&desired.database, &desired.schema) {
+        return Err(DatabaseError::PlaceChanged {
+            found: place_name(&identity.database, identity.schema.as_deref()),
+            wanted: place_name(&desired.database, desired.schema.as_deref()),
+        });
+    }
+    Ok(Some(identity))
+}
+
+fn place_name(database: &str, schema: Option<&str>) -> String {
+    schema.map_or_else(|| format!("database {database}"), |schema| format!("schema {schema} of database {database}"))
+}
+
+/// Data that was there must still be there, and must be this tenant's.
+fn check_place(
+    desired: &DesiredDatabase,
+    tenant: &ObservedTenant,
+    identity: Option<&Identity>,
+    server: &ObservedServer,
+) -> Result<(), DatabaseError> {
+    let what = || place_name(&desired.database, desired.schema.as_deref());
+    let held_data = identity.map_or(desired.held_data, |identity| identity.state != State::Creating);
+    match &tenant.place {
+        None if held_data => Err(DatabaseError::DataMissing { what: what() }),
+        None => Ok(()),
+        Some(place) if identity.is_some() && place.owner == desired.owner => Ok(()),
+        // The operator owns a database for as long as it takes to hand it over.
+        Some(place) if desired.schema.is_none() && place.owner == server.operator && identity.is_some() && !held_data => Ok(()),
+        Some(_) => Err(DatabaseError::ForeignData { what: what() }),
+    }
+}
+
+/// What all tenants of the shared database have in common.
+fn plan_shared(desired: &DesiredDatabase, server: &ObservedServer) -> Result<Vec<Change>, DatabaseError> {
+    let name = group_name(&desired.database);
+    let (group, database) = (identifier(&name), identifier(&desired.database));
+    let mut changes = Vec::new();
+    match &server.group {
+        None => {
+            changes.push(Change::new(format!("create role {name}"), Action::Statement(create_role(&name, "NOLOGIN"))));
+            let comment = GroupIdentity { tenantry_group_of: desired.database.clone() }.comment();
+            changes.push(comment_on_role(&name, &comment, "the group of tenants"));
+        }
+        Some(role) if !GroupIdentity::matches(role.comment.as_deref(), &desired.database) => {
+            return Err(DatabaseError::ForeignGroup { role: name });
+        }
+        Some(role) => changes.extend(plan_attributes(&name, role)),
+    }
+    changes.extend(plan_memberships(&name, server.group.as_ref(), None, server));
+    if server.open_to_all {
+        let sql = format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC");
+        let change = Change::new(format!("close database {} to others", desired.database), Action::Statement(sql.clone()));
+        changes.push(change.or_by_admin(sql));
+    }
+    if server.group_rights != GROUP_RIGHTS {
+        let sql = format!(
+            "REVOKE ALL ON DATABASE {database} FROM {group} CASCADE; GRANT {} ON DATABASE {database} TO {group}",
+            GROUP_RIGHTS.join(", ")
+        );
+        changes.push(Change::new(format!("let {name} connect"), Action::Statement(sql.clone())).or_by_admin(sql));
+    }
+    changes.extend(plan_shared_extensions(desired, server, &group)?);
+    Ok(changes)
+}
+
+/// Extensions are where every tenant finds them and none can put anything.
+fn plan_shared_extensions(desired: &DesiredDatabase, server: &ObservedServer, group: &str) -> Result<Vec<Change>, DatabaseError> {
+    let mut changes = Vec::new();
+    if desired.extensions.is_empty() {
+        return Ok(changes);
+    }
+    match server.extension_schema_owner.as_deref() {
+        None => changes
+            .push(Change::new(format!("create schema {EXTENSION_SCHEMA}"), Action::Statement(format!("CREATE SCHEMA {EXTENSION_SCHEMA}")))),
+        Some(owner) if owner == server.operator => {}
+        Some(_) => return Err(DatabaseError::ForeignData { what: place_name(&desired.database, Some(EXTENSION_SCHEMA)) }),
+    }
+    if !server.group_uses_extensions {
+        let sql = format!("GRANT USAGE ON SCHEMA {EXTENSION_SCHEMA} TO {group}");
+        changes.push(Change::new("let tenants use extensions", Action::Statement(sql)));
+    }
+    for extension in &desired.extensions {
+        let name = identifier(extension);
+        match server.extensions.get(extension).map(String::as_str) {
+            // What an extension brings with it into Postgres' own catalog can be used by all as it is.
+            Some(EXTENSION_SCHEMA | "pg_catalog") => {}
+            Some(_) => {
+                let sql = format!("ALTER EXTENSION {name} SET SCHEMA {EXTENSION_SCHEMA}");
+                changes.push(Change::new(format!("move extension {extension}"), Action::Statement(sql.clone())).or_by_admin(sql));
+            }
+            None => changes.push(create_extension(extension, EXTENSION_SCHEMA, Action::Statement)),
+        }
+    }
+    Ok(changes)
+}
+
+fn create_extension(extension: &str, schema: &str, action: fn(String) -> Action) -> Change {
+    let sql = format!("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {schema} CASCADE", identifier(extension));
+    Change::new(format!("create extension {extension}"), action(sql.clone())).or_by_admin(sql)
+}
+
+fn plan_owner(desired: &DesiredDatabase, tenant: &ObservedTenant, server: &ObservedServer) -> Vec<Change> {
+    let Some(role) = &tenant.owner else {
+        let state = if desired.schema.is_some() { State::Ready } else { State::Creating };
+        return vec![
+            Change::new(format!("create role {}", desired.owner), Action::Statement(create_role(&desired.owner, "NOLOGIN"))),
+            mark(desired, &Identity::new(desired, state)),
+        ];
+    };
+    let mut changes = Vec::new();
+    changes.extend(plan_attributes(&desired.owner, role));
+    let is_login = |member: &str| tenant.logins.get(member).is_some_and(|login| is_ours(desired, login));
+    changes.extend(strangers(role, server, is_login));
+    changes
+}
+
+/// The data: made where it never was, closed to others, and whole for its owner.
+fn plan_place(desired: &DesiredDatabase, place: Option<&ObservedPlace>, server: &ObservedServer) -> Vec<Change> {
+    let owner = identifier(&desired.owner);
+    let mut changes = Vec::new();
+    let (kind, name) = match &desired.schema {
+        Some(schema) => ("SCHEMA", schema),
+        None => ("DATABASE", &desired.database),
+    };
+    let quoted = identifier(name);
+    // Extensions are made inside, and what roles own there is dropped there.
+    let let_in = format!("GRANT CONNECT ON DATABASE {quoted} TO {}", identifier(&server.operator));
+    if place.is_none() {
+        let doing = format!("create {} {name}", kind.to_lowercase());
+        if desired.schema.is_some() {
+            changes.push(Change::new(doing, Action::AsOwner(format!("CREATE SCHEMA {quoted} AUTHORIZATION {owner}"))));
+            return changes;
+        }
+        changes.push(Change::new(doing, Action::Alone(format!("CREATE DATABASE {quoted}"))));
+    }
+    if desired.schema.is_none() && place.is_none_or(|place| place.owner != desired.owner) {
+        let sql = format!("ALTER DATABASE {quoted} OWNER TO {owner}; REVOKE ALL ON DATABASE {quoted} FROM PUBLIC; {let_in}");
+        changes.push(Change::new(format!("give database {name} to {}", desired.owner), Action::AsOwner(sql)));
+        return changes;
+    }
+    for guest in place.iter().flat_map(|place| &place.guests) {
+        let (shown, grantee) = if guest.is_empty() { ("everybody", "PUBLIC".to_owned()) } else { (guest.as_str(), identifier(guest)) };
+        let sql = format!("REVOKE ALL ON {kind} {quoted} FROM {grantee} CASCADE");
+        changes.push(Change::new(format!("close {} {name} to {shown}", kind.to_lowercase()), Action::AsOwner(sql)));
+    }
+    if place.is_some_and(|place| !place.whole) {
+        let sql = format!("GRANT ALL ON {kind} {quoted} TO {owner}");
+        changes.push(Change::new(format!("give {} all rights on its {}", desired.owner, kind.to_lowercase()), Action::AsOwner(sql)));
+    }
+    if desired.schema.is_none() && place.is_some_and(|place| !place.operator_connects) {
+        changes.push(Change::new(format!("let the operator into database {name}"), Action::AsOwner(let_in)));
+    }
+    changes
+}
+
+/// The login that pods use.
+fn plan_login(desired: &DesiredDatabase, tenant: &ObservedTenant, server: &ObservedServer) -> Result<Vec<Change>, DatabaseError> {
+    let DesiredDatabase { login, owner, connection_limit, .. } = desired;
+    let role = identifier(&login.name);
+    let observed = tenant.logins.get(&login.name);
+    if observed.is_some_and(|observed| !is_ours(desired, observed)) {
+        return Err(DatabaseError::ForeignRole { role: login.name.clone() });
+    }
+    let identity = LoginIdentity { tenantry_login_of: owner.clone(), fingerprint: login.fingerprint() };
+    let mut changes = Vec::new();
+    if observed.is_none() {
+        let options = format!("LOGIN CONNECTION LIMIT {connection_limit} PASSWORD {}", literal(&login.verifier()));
+        changes.push(Change::new(format!("create login {}", login.name), Action::Statement(create_role(&login.name, &options))));
+    }
+    if observed.is_some_and(|observed| observed.above) {
+        changes.push(take_above(&login.name));
+    }
+    let known = |role: &ObservedRole| LoginIdentity::parse(role.comment.as_deref(), owner).as_ref() == Some(&identity);
+    if observed.is_some_and(|role| !role.login || !role.inherit || role.creates || role.connection_limit != *connection_limit) {
+        let sql = format!("ALTER ROLE {role} LOGIN INHERIT NOCREATEDB NOCREATEROLE CONNECTION LIMIT {connection_limit}");
+        changes.push(Change::new(format!("set the limits of login {}", login.name), Action::Statement(sql)));
+    }
+    if observed.is_some_and(|role| !known(role) || !role.login) {
+        let sql = format!("ALTER ROLE {role} PASSWORD {}", literal(&login.verifier()));
+        changes.push(Change::new(format!("set the password of login {}", login.name), Action::Statement(sql)));
+    }
+    if !observed.is_some_and(known) {
+        changes.push(comment_on_role(&login.name, &identity.comment(), "this tenant's login"));
+    }
+    let parent = Parent { role: owner.clone(), set: true };
+    changes.extend(plan_memberships(&login.name, observed, Some(parent), server));
+    changes.extend(observed.into_iter().flat_map(|role| strangers(role, server, |_| false)));
+    changes.extend(plan_settings(desired, observed));
+    Ok(changes)
+}
+
+/// Settings that others made beside ours stay.
+fn plan_settings(desired: &DesiredDatabase, observed: Option<&ObservedRole>) -> Option<Change> {
+    let settings = login_settings(desired);
+    let is_set = |(name, value): &(&str, String)| {
+        observed.is_some_and(|role| role.settings.contains(&format!("{}/{name}={value}", desired.database)))
+    };
+    if settings.iter().all(is_set) {
+        return None;
+    }
+    let (role, database) = (identifier(&desired.login.name), identifier(&desired.database));
+    let statement = |(name, value): &(&str, String)| {
+        let value = match *name {
+            "search_path" => value.split(", ").map(identifier).collect::<Vec<_>>().join(", "),
+            _ => literal(value),
+        };
+        format!("ALTER ROLE {role} IN DATABASE {database} SET {name} = {value}")
+    };
+    let sql = settings.iter().map(statement).collect::<Vec<_>>().join("; ");
+    Some(Change::new(format!("pin the settings of login {}", desired.login.name), Action::Statement(sql)))
+}
+
+/// The settings that every session of a login starts with. Acting as the owner makes whatever one login creates the next one's too.
+fn login_settings(desired: &DesiredDatabase) -> Vec<(&'static str, String)> {
+    let search_path = match &desired.schema {
+        Some(schema) if !desired.extensions.is_empty() => format!("{schema}, {EXTENSION_SCHEMA}"),
+        Some(schema) => schema.clone(),
+        None => "public".to_owned(),
+    };
+    vec![
+        ("role", desired.owner.clone()),
+        ("search_path", search_path),
+        ("statement_timeout", format!("{}s", desired.statement_timeout_seconds)),
+        ("idle_in_transaction_session_timeout", format!("{}s", desired.idle_in_transaction_timeout_seconds)),
+    ]
+}
+
+/// Logins of before: a rotation's keep working until they are retired; a former tenant's are locked, and dropped once nobody uses them.
+fn plan_other_logins(
+    desired: &DesiredDatabase,
+    tenant: &ObservedTenant,
+    identity: Option<&Identity>,
+    server: &ObservedServer,
+) -> Vec<Change> {
+    let adopting = identity.is_some_and(|identity| identity.uid != desired.uid);
+    let mut changes = Vec::new();
+    for (name, role) in tenant.logins.iter().filter(|(name, role)| **name != desired.login.name && is_ours(desired, role)) {
+        if role.login && adopting {
+            let sql = format!("ALTER ROLE {} NOLOGIN", identifier(name));
+            changes.push(Change::new(format!("lock login {name} of the former tenant"), Action::Statement(sql)));
+        } else if !role.login && role.sessions == 0 {
+            changes.push(Change::new(format!("drop login {name}"), Action::DropLogin(name.clone())));
+            continue;
+        }
+        if role.above {
+            changes.push(take_above(name));
+        }
+        let parent = Parent { role: desired.owner.clone(), set: true };
+        changes.extend(plan_memberships(name, Some(role), Some(parent), server));
+        changes.extend(strangers(role, server, |_| false));
+    }
+    changes
+}
+
+/// What the comment on the owner has to say once all else is done.
+fn plan_identity(desired: &DesiredDatabase, found: Option<&Identity>) -> Vec<Change> {
+    let wanted = Identity::new(desired, State::Ready);
+    let made_at_once = found.is_none() && desired.schema.is_some();
+    if made_at_once || found == Some(&wanted) {
+        return Vec::new();
+    }
+    let there = found.map(|identity| identity.extensions.as_slice()).unwrap_or_default();
+    let missing = wanted.extensions.iter().filter(|extension| !there.contains(extension));
+    let mut changes: Vec<_> = missing.map(|extension| create_extension(extension, "public", Action::Inside)).collect();
+    changes.push(mark(desired, &wanted));
+    changes
+}
+
+fn is_ours(desired: &DesiredDatabase, login: &ObservedRole) -> bool {
+    LoginIdentity::parse(login.comment.as_deref(), &desired.owner).is_some()
+}
+
+/// All that only a superuser may give is said when a role is made, because only a superuser may say it later.
+fn create_role(name: &str, options: &str) -> String {
+    format!("CREATE ROLE {} NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT {options}", identifier(name))
+}
+
+/// The attributes of a role that nobody logs in as.
+fn plan_attributes(name: &str, role: &ObservedRole) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if role.above {
+        changes.push(take_above(name));
+    }
+    if role.login || role.creates || !role.inherit {
+        let sql = format!("ALTER ROLE {} NOLOGIN INHERIT NOCREATEDB NOCREATEROLE", identifier(name));
+        changes.push(Change::new(format!("take rights from role {name}"), Action::Statement(sql)));
+    }
+    changes
+}
+
+fn take_above(name: &str) -> Change {
+    let sql = format!("ALTER ROLE {} NOSUPERUSER NOREPLICATION NOBYPASSRLS", identifier(name));
+    Change::new(format!("take SUPERUSER, REPLICATION and BYPASSRLS from role {name}"), Action::Statement(sql.clone())).or_by_admin(sql)
+}
+
+fn mark(desired: &DesiredDatabase, identity: &Identity) -> Change {
+    comment_on_role(&desired.owner, &identity.comment(), "this tenant's")
+}
+
+fn comment_on_role(name: &str, text: &str, whose: &str) -> Change {
+    let sql = format!("COMMENT ON ROLE {} IS {}", identifier(name), literal(text));
+    Change::new(format!("mark role {name} as {whose}"), Action::Statement(sql))
+}
+
+/// The one role that another is to be a member of.
+#[derive(Clone)]
+struct Parent {
+    role: String,
+    /// Whether it may become that role. Before Postgres 16 every member may.
+    set: bool,
+}
+
+fn revoke(server: &ObservedServer, Membership { role, member, grantor, .. }: &Membership) -> Change {
+    let mut sql = format!("REVOKE {} FROM {}", identifier(role), identifier(member));
+    // Without it, a later server only revokes what the operator itself granted, and calls that a success.
+    if server.major_version >= 16 {
+        sql += &format!(" GRANTED BY {}", identifier(grantor));
+    }
+    sql += " CASCADE";
+    Change::new(format!("end that {member} is a member of {role}"), Action::Statement(sql.clone())).or_by_admin(sql)
+}
+
+/// A grant of a role. Since Postgres 16 it can be said what the member may do with it.
+pub(super) fn grant(server: &ObservedServer, role: &str, member: &str, set: bool) -> String {
+    let options = match (server.major_version >= 16, set) {
+        (false, _) => "",
+        (true, true) => " WITH INHERIT TRUE, SET TRUE",
+        (true, false) => " WITH INHERIT TRUE, SET FALSE",
+    };
+    format!("GRANT {} TO {member}{options}", identifier(role))
+}
+
+/// Makes the role a member of its parent and of nothing else.
+fn plan_memberships(name: &str, role: Option<&ObservedRole>, parent: Option<Parent>, server: &ObservedServer) -> Vec<Change> {
+    let edges = role.map(|role| role.member_of.as_slice()).unwrap_or_default();
+    let right = |edge: &&Membership| {
+        let becomes = |parent: &Parent| server.major_version < 16 || edge.set == parent.set;
+        parent.as_ref().is_some_and(|parent| edge.role == parent.role && !edge.admin && edge.inherit && becomes(parent))
+    };
+    let mut changes: Vec<_> = edges.iter().filter(|edge| !right(edge)).map(|edge| revoke(server, edge)).collect();
+    if let Some(parent) = parent.as_ref().filter(|_| !edges.iter().any(|edge| right(&edge))) {
+        let sql = grant(server, &parent.role, &identifier(name), parent.set);
+        changes.push(Change::new(format!("make {name} a member of {}", parent.role), Action::Statement(sql)));
+    }
+    changes
+}
+
+/// Members of a role that it shouldn't have. Since Postgres 16 who makes a role may grant it, which isn't the same as having its rights.
+fn strangers<'a>(
+    role: &'a ObservedRole,
+    server: &'a ObservedServer,
+    belongs: impl Fn(&str) -> bool + 'a,
+) -> impl Iterator<Item = Change> + 'a {
+    let makes_it = |edge: &Membership| edge.member == server.operator && edge.admin && !edge.inherit && !edge.set;
+    role.members.iter().filter(move |edge| !makes_it(edge) && !belongs(&edge.member)).map(|edge| revoke(server, edge))
+}

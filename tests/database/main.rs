@@ -1,0 +1,11 @@
+//! The database layer against a real Postgres, which `dev/postgres up NAME --log-statements` starts and whose environment file says how
+//! to reach it. Each test makes tenants of its own, and a shared database of its own where it changes what tenants share.
+
+mod bulk;
+mod concurrency;
+mod drift;
+mod isolation;
+mod life;
+mod rotation;
+mod secrecy;
+mod support;
