@@ -237,7 +237,7 @@ pub async fn observe<'a>(session: &Session, wanted: impl IntoIterator<Item = Wan
     let schemas: Vec<_> = all.iter().map(|wanted| wanted.schema).collect();
     for row in session.query("list the tenants' roles", TENANTS, &[&owners, &databases, &schemas, &group]).await? {
         let (owner, role): (String, Option<String>) = (row.get(0), row.get(1));
-        let found = role.zip(row.get::<_, Option<&str>>(2).map(|text| parse::<ObservedRole>(text)));
+        let found = role.zip(row.get::<_, Option<&str>>(2).map(parse::<ObservedRole>));
         if owner == group {
             observed.server.group = found.map(|(_, role)| role).transpose()?;
             continue;
