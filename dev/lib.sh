@@ -22,7 +22,10 @@ environment() {
 # one_at_a_time runs the calling script again under a lock, so that two starts never choose the
 # same free port. --close: what is started in the background doesn't keep the lock.
 one_at_a_time() {
-  [ -z "${DEV_LOCKED:-}" ] || return 0
+  if [ -n "${DEV_LOCKED:-}" ]; then
+    unset DEV_LOCKED # the scripts that it calls have locks of their own
+    return
+  fi
   DEV_LOCKED=1 exec flock --close "$0" "$0" "$@"
 }
 
@@ -69,6 +72,16 @@ free_port() {
       return
     fi
   done
+}
+
+# ingress_port prints where local-ingress is to listen: for the demo, where people type addresses,
+# port 80 or at least a well-known one; else any that is free.
+ingress_port() {
+  if [ "$name" = demo ]; then
+    if [ "$(id -u)" = 0 ] && port_is_free 80; then echo 80; return; fi
+    if port_is_free 8080; then echo 8080; return; fi
+  fi
+  free_port
 }
 
 # set_env KEY=VALUE… writes lines of .local/NAME/env, in place of older ones.

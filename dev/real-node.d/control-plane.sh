@@ -66,30 +66,17 @@ start_dns() {
     fail "coredns did not start: see kubectl --kubeconfig $kubeconfig -n kube-system describe pods"
 }
 
-# start_ingress takes port 80 for the demo, where people type addresses, and else any free one.
 start_ingress() {
   local port
-  for port in $([ "$name" != demo ] || echo 80) $(seq 8080 8180); do
-    if ss -Hltn "sport = :$port" | grep -q .; then continue; fi
-    setsid "$bin/local-ingress" --kubeconfig "$kubeconfig" --listen "127.0.0.1:$port" \
-      </dev/null >"$logs/ingress.log" 2>&1 &
-    echo $! >"$state/ingress.pid"
-    until_true 10 grep -q serving "$logs/ingress.log" ||
-      fail "local-ingress did not start: see $logs/ingress.log"
-    set_env "TENANTRY_INGRESS=127.0.0.1:$port"
-    return
-  done
-  fail "no free port for local-ingress between 8080 and 8180"
+  port=$(ingress_port)
+  setsid "$bin/local-ingress" --kubeconfig "$kubeconfig" --listen "127.0.0.1:$port" \
+    </dev/null >"$logs/ingress.log" 2>&1 &
+  echo $! >"$state/ingress.pid"
+  until_true 10 grep -q serving "$logs/ingress.log" ||
+    fail "local-ingress did not start: see $logs/ingress.log"
+  set_env "TENANTRY_INGRESS=127.0.0.1:$port"
 }
 
 ingress_runs() {
   [ -s "$state/ingress.pid" ] && is_ours "$(cat "$state/ingress.pid")" "$bin/local-ingress"
-}
-
-ingress_is_gone() { ! ingress_runs; }
-
-stop_ingress() {
-  ingress_runs || return 0
-  kill "$(cat "$state/ingress.pid")"
-  until_true 6 ingress_is_gone || echo "local-ingress doesn't end: pid $(cat "$state/ingress.pid")" >&2
 }

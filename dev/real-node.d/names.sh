@@ -9,11 +9,10 @@
 # Services live at 10.96.0.0/12 in every cluster; only its own pods can reach them.
 # shellcheck disable=SC2034,SC2154 # used or set in the other parts
 
-root=$(cd "$here/.." && pwd)
-bin=$root/.local/bin
+# shellcheck source=dev/lib.sh
+. "$here/lib.sh"
+environment "$name"
 images=$root/.local/images
-state=$root/.local/$name
-logs=$state/logs
 node=$state/node
 node_name="node-1"
 kubeconfig=$state/kubeconfig
@@ -31,8 +30,6 @@ node_ip() { echo "10.79.$number.2"; }
 pod_range() { echo "10.78.$number.0/24"; }
 
 kubectl() { "$bin/kubectl" "$@"; }
-
-fail() { echo "dev/real-node: $*" >&2; exit 1; }
 
 need_tools() {
   local tool
@@ -57,36 +54,4 @@ take_number() {
     fi
   done
   fail "all of the bridges tenantry1 to tenantry200 are taken; see ip link"
-}
-
-# until_true SECONDS COMMAND… tries again every 0.1 s and fails when time is up.
-until_true() {
-  local tries=$(($1 * 10))
-  shift
-  while ! "$@" >/dev/null 2>&1; do
-    ((tries-- > 0)) || return 1
-    sleep 0.1
-  done
-}
-
-# is_ours PID PROGRAM: that process runs that program of ours; its number wasn't given to another.
-is_ours() {
-  local program
-  program=$(readlink "/proc/$1/exe" 2>/dev/null) && [ "${program% (deleted)}" = "$2" ]
-}
-
-# set_env KEY=VALUE… writes lines of .local/NAME/env, which others write to as well.
-set_env() {
-  local pair
-  touch "$state/env"
-  for pair; do
-    sed -i "/^export ${pair%%=*}=/d" "$state/env"
-    printf 'export %s=%q\n' "${pair%%=*}" "${pair#*=}" >>"$state/env"
-  done
-}
-
-forget_env() {
-  [ -f "$state/env" ] || return 0
-  sed -i -E '/^export (KUBECONFIG|TENANTRY_(INGRESS|NODES|INGRESS_SOURCE|HOST_IP))=/d' "$state/env"
-  [ -s "$state/env" ] || rm "$state/env"
 }
