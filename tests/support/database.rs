@@ -1,0 +1,66 @@
+//! Postgres as its users see it: by `psql`, with libpq's own reading of a URL.
+
+use super::environment::Environment;
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// Where the tests' Postgres is.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    pub host: String,
+    pub port: u16,
+    pub database: String,
+    pub user: String,
+    pub password: String,
+    pub authority: String,
+    pub authority_file: String,
+    pub superuser: String,
+    pub log: String,
+}
+
+impl Postgres {
+    /// Runs SQL as the superuser in the shared database; fails the test where it fails.
+    pub async fn admin(&self, sql: &str) -> String {
+        self.admin_in(&self.database, sql).await
+    }
+
+    /// Runs SQL as the superuser in a database.
+    pub async fn admin_in(&self, database: &str, sql: &str) -> String {
+        let (server, _) = self.superuser.rsplit_once('/').expect("a URL with a database");
+        psql(&format!("{server}/{database}"), sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The URL as it works outside of a pod: the authority's certificate is where the tests have it.
+    pub fn reachable(&self, uri: &str) -> String {
+        uri.replace("/etc/tenantry/database/ca.crt", &self.authority_file)
+    }
+}
+
+/// Runs SQL; the rows as text, one a line, columns apart by `|`.
+pub async fn psql(uri: &str, sql: &str) -> Result<String, String> {
+    let output = Command::new("psql")
+        .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1", "--dbname", uri, "--file", "-"])
+        .env("PGCONNECT_TIMEOUT", "10")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .and_then(|mut child| child.stdin.take().map(|input| (child, input)).ok_or_else(|| std::io::Error::other("no input")))
+        .expect("psql starts");
+    let (child, mut input) = output;
+    tokio::io::AsyncWriteExt::write_all(&mut input, sql.as_bytes()).await.expect("psql reads");
+    drop(input);
+    let output = child.wait_with_output().await.expect("psql ends");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+impl Environment {
+    /// The spec of a DatabaseServer that is this Postgres.
+    pub fn server_spec(&self) -> serde_json::Value {
+        serde_json::json!({
+            "host": self.postgres.host, "port": self.postgres.port, "database": self.postgres.database,
+            "adminSecret": {"name": "postgres"},
+        })
+    }
+}

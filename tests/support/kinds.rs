@@ -1,0 +1,40 @@
+//! The kinds that tests speak of, by name.
+
+use kube::core::{ApiResource, GroupVersionKind};
+
+/// How the API calls a kind.
+pub fn resource(kind: &str) -> ApiResource {
+    let (group, version, plural) = match kind {
+        "Tenant" => ("tenantry.dev", "v1alpha1", "tenants"),
+        "Blueprint" => ("tenantry.dev", "v1alpha1", "blueprints"),
+        "Plan" => ("tenantry.dev", "v1alpha1", "plans"),
+        "DatabaseServer" => ("tenantry.dev", "v1alpha1", "databaseservers"),
+        "Namespace" => ("", "v1", "namespaces"),
+        "Pod" => ("", "v1", "pods"),
+        "Secret" => ("", "v1", "secrets"),
+        "ConfigMap" => ("", "v1", "configmaps"),
+        "Service" => ("", "v1", "services"),
+        "ServiceAccount" => ("", "v1", "serviceaccounts"),
+        "ResourceQuota" => ("", "v1", "resourcequotas"),
+        "LimitRange" => ("", "v1", "limitranges"),
+        "Deployment" => ("apps", "v1", "deployments"),
+        "ReplicaSet" => ("apps", "v1", "replicasets"),
+        "Job" => ("batch", "v1", "jobs"),
+        "CronJob" => ("batch", "v1", "cronjobs"),
+        "HorizontalPodAutoscaler" => ("autoscaling", "v2", "horizontalpodautoscalers"),
+        "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets"),
+        "Ingress" => ("networking.k8s.io", "v1", "ingresses"),
+        "NetworkPolicy" => ("networking.k8s.io", "v1", "networkpolicies"),
+        "HTTPRoute" => ("gateway.networking.k8s.io", "v1", "httproutes"),
+        "Role" => ("rbac.authorization.k8s.io", "v1", "roles"),
+        "RoleBinding" => ("rbac.authorization.k8s.io", "v1", "rolebindings"),
+        "ClusterRole" => ("rbac.authorization.k8s.io", "v1", "clusterroles"),
+        "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1", "clusterrolebindings"),
+        "SubjectAccessReview" => ("authorization.k8s.io", "v1", "subjectaccessreviews"),
+        "Lease" => ("coordination.k8s.io", "v1", "leases"),
+        "Event" => ("events.k8s.io", "v1", "events"),
+        "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
+        other => panic!("tests/support/kinds.rs doesn't know the kind {other}"),
+    };
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}

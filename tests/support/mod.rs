@@ -1,0 +1,30 @@
+//! What the tests over a real API server and a real Postgres share.
+//!
+//! A test makes its own tenant in one line, `Tenant::new("acme").create().await`, looks at what became of it through
+//! the [`World`], and waits by [`wait_until`], which prints what it saw last when time runs out. The operator is the real program,
+//! acts as its own ServiceAccount and runs once a process.
+
+// Each test binary uses its part of this.
+#![allow(dead_code, unused_imports)]
+
+mod cluster;
+mod database;
+mod door;
+mod environment;
+mod kinds;
+mod manifests;
+mod operator;
+mod proxy;
+mod tenant;
+mod wait;
+mod world;
+
+pub use cluster::Cluster;
+pub use database::{Postgres, psql};
+pub use environment::{Environment, NAMESPACE, REGION, SERVICE_ACCOUNT, kubectl};
+pub use manifests::{manifest, merge};
+pub use operator::{Operator, http_get};
+pub use proxy::Proxy;
+pub use tenant::{Tenant, TenantToBe, condition};
+pub use wait::{LIMIT, wait_until};
+pub use world::{World, unique};

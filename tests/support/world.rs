@@ -1,0 +1,77 @@
+//! What one test works with: the cluster as an admin, Postgres, and resources of its own.
+
+use super::cluster::Cluster;
+use super::environment::Environment;
+use super::manifests::{self, manifest, merge};
+use kube::Client;
+use serde_json::{Value, json};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// A name that no other test has, in this run or an earlier one on the same Postgres.
+pub fn unique(name: &str) -> String {
+    let (run, number) = (std::process::id() % 46656, MADE.fetch_add(1, Ordering::Relaxed));
+    format!("{name}-{run:x}{number:x}")
+}
+
+/// The cluster as an admin sees it, and the environment.
+#[derive(Clone)]
+pub struct World {
+    pub cluster: Cluster,
+    pub environment: &'static Environment,
+}
+
+impl Deref for World {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+impl World {
+    /// With the one operator that all tests of this process share.
+    pub async fn new() -> Self {
+        Self { cluster: admin().await, environment: Environment::with_operator().await }
+    }
+
+    /// Without an operator: the test starts its own.
+    pub async fn without_operator() -> Self {
+        Self { cluster: admin().await, environment: Environment::get().await }
+    }
+
+    /// A blueprint of the test's own: the sample with changes.
+    pub async fn blueprint(&self, changes: Value) -> String {
+        self.own("Blueprint", "product", manifests::blueprint(), changes).await
+    }
+
+    /// A plan of the test's own: the small one with changes.
+    pub async fn plan(&self, changes: Value) -> String {
+        self.own("Plan", "plan", manifests::small(), changes).await
+    }
+
+    /// A database server of the test's own, in a region of its own, which has its name: the tests' Postgres with changes.
+    pub async fn server(&self, changes: Value) -> String {
+        let name = unique("server");
+        let mut spec = self.environment.server_spec();
+        merge(&mut spec, &json!({"region": name}));
+        merge(&mut spec, &changes);
+        self.create(&manifest("DatabaseServer", &name, spec)).await;
+        name
+    }
+
+    async fn own(&self, kind: &str, name: &str, mut spec: Value, changes: Value) -> String {
+        let name = unique(name);
+        merge(&mut spec, &changes);
+        self.create(&manifest(kind, &name, spec)).await;
+        name
+    }
+}
+
+/// A client belongs to the runtime that made it, and each test has its own.
+async fn admin() -> Cluster {
+    Environment::get().await;
+    Cluster { client: Client::try_default().await.expect("a client") }
+}
