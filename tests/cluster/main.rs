@@ -8,3 +8,4 @@ mod support;
 
 mod deletion;
 mod lifecycle;
+mod validity;

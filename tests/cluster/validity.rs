@@ -89,8 +89,19 @@ async fn every_object_of_every_instance_is_taken_by_the_server() {
     }
     all_are_taken(&world, objects).await;
     let wanted = [
-        "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "Ingress", "Job", "LimitRange", "Namespace", "NetworkPolicy", "PodDisruptionBudget",
-        "ResourceQuota", "RoleBinding", "Service", "ServiceAccount",
+        "ConfigMap",
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "Ingress",
+        "Job",
+        "LimitRange",
+        "Namespace",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "ResourceQuota",
+        "RoleBinding",
+        "Service",
+        "ServiceAccount",
     ];
     assert_eq!(kinds, wanted.map(str::to_owned).into(), "not every kind was tried");
     world.delete("Namespace", None, &namespace).await;

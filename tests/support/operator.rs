@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// How long it may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// `tenantry run`.
@@ -102,10 +105,18 @@ impl Operator {
 }
 
 impl Drop for Operator {
+    /// It is told to end first, so that it gives the lease back and the next one need not wait for it.
     fn drop(&mut self) {
-        if let Ok(mut child) = self.child.lock() {
-            let _ = child.kill();
-            let _ = child.wait();
+        let Ok(mut child) = self.child.lock() else { return };
+        if matches!(child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status();
+        }
+        let started = std::time::Instant::now();
+        while matches!(child.try_wait(), Ok(None)) {
+            if started.elapsed() > GRACE {
+                let _ = child.kill();
+            }
+            std::thread::yield_now();
         }
     }
 }

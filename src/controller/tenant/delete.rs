@@ -35,8 +35,8 @@ pub async fn delete(context: &Context, tenant: &Tenant) -> Result<Option<Duratio
     };
     let mut assessment = Assessment::new(tenant);
     assessment.stop(stop.clone());
-    status::write(context, tenant, &assessment).await?;
-    if stop.retry() { Err(ReconcileError::Stopped(stop)) } else { Ok(Some(LOOK_AGAIN)) }
+    let held_back = status::write(context, tenant, &assessment).await?;
+    if stop.retry() { Err(ReconcileError::Stopped(stop)) } else { Ok(Some(held_back.unwrap_or(LOOK_AGAIN))) }
 }
 
 async fn take_away(pass: &Pass<'_>) -> Result<(), Stop> {

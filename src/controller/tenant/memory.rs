@@ -4,6 +4,7 @@ use super::{probe, secrets};
 use crate::database::DesiredDatabase;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// What is remembered of all tenants, by UID.
 #[derive(Default)]
@@ -18,6 +19,8 @@ pub(super) struct Remembered {
     pub secrets: Option<secrets::Known>,
     /// The last answer to its check.
     pub probe: Option<probe::Answer>,
+    /// When its status was last written.
+    pub status_written: Option<Instant>,
     /// Its database was locked or dropped, because the tenant is being deleted.
     pub database_removed: bool,
     /// The database was looked at since the operator started.

@@ -68,7 +68,9 @@ pub async fn reconcile(context: &Context, name: &str) -> Result<Option<Duration>
         pass.look_at_what_runs(&mut assessment);
         assessment.stop(stop.clone());
     }
-    status::write(context, &tenant, &assessment).await?;
+    if let Some(held_back) = status::write(context, &tenant, &assessment).await? {
+        assessment.look_again_in(held_back);
+    }
     match stop.filter(Stop::retry) {
         Some(stop) => Err(ReconcileError::Stopped(stop)),
         None => Ok(Some(next_look(&assessment, &tenant))),

@@ -10,22 +10,36 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 /// Reasons of a tenant that is being changed, which is no news to who changes it.
 const UNDER_WAY: [&str; 8] =
     ["Deleting", "Deploying", "Ending", "Migrating", "NotDeployed", "NotRouted", "Suspending", "WaitingForMigration"];
 
-/// Writes the status where it differs from what is there.
+/// Changes of reasons are gathered for so long.
+const GATHER_REASONS: Duration = Duration::from_secs(3);
+/// Changes of nothing but words are.
+const GATHER_MESSAGES: Duration = Duration::from_secs(10);
+
+/// Writes the status where it differs from what is there, or tells how long that can wait: what only goes on changing, as pods come up one by
+/// one, is written together.
 ///
 /// # Errors
 /// Where the API server doesn't take it.
-pub async fn write(context: &Context, tenant: &Tenant, assessment: &Assessment) -> Result<(), kube::Error> {
-    let before = tenant.conditions();
+pub async fn write(context: &Context, tenant: &Tenant, assessment: &Assessment) -> Result<Option<Duration>, kube::Error> {
+    let none = TenantStatus::default();
+    let before = tenant.status.as_ref().unwrap_or(&none);
     let now = Time(jiff::Timestamp::now());
     let mut status = assessment.status.clone();
-    status.conditions = conditions::merge(before, &assessment.verdicts(), status.observed_generation, &now);
+    status.conditions = conditions::merge(&before.conditions, &assessment.verdicts(), status.observed_generation, &now);
     if tenant.status.as_ref() == Some(&status) {
-        return Ok(());
+        return Ok(None);
+    }
+    let uid = tenant.uid().unwrap_or_default();
+    if let Some(written) = context.memory.of(&uid).status_written
+        && let Some(left) = may_wait(before, &status).checked_sub(written.elapsed()).filter(|left| !left.is_zero())
+    {
+        return Ok(Some(left));
     }
     let api: Api<Tenant> = Api::all(context.client.clone());
     let name = tenant.name_any();
@@ -36,14 +50,29 @@ pub async fn write(context: &Context, tenant: &Tenant, assessment: &Assessment) 
     match api.patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
         Ok(_) => {}
         // It was deleted, or made anew, since it was read.
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => return Ok(()),
+        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => return Ok(None),
         Err(error) => return Err(error),
     }
-    let events = events(tenant.status.as_ref().unwrap_or(&TenantStatus::default()), &status);
-    for event in &events {
-        publish(context, tenant, event).await;
+    context.memory.update(&uid, |remembered| remembered.status_written = Some(Instant::now()));
+    for event in events(before, &status) {
+        publish(context, tenant, &event).await;
     }
-    Ok(())
+    Ok(None)
+}
+
+/// How long after the last write this change of the status may be written.
+fn may_wait(before: &TenantStatus, after: &TenantStatus) -> Duration {
+    // Where the data is, and which hosts it has, can't be found out again; versions can.
+    let fields = |status: &TenantStatus| (status.database.clone(), status.hosts.clone(), status.observed_generation);
+    let matters = |status: &TenantStatus| [conditions::READY, conditions::STALLED].map(|kind| is_true(&status.conditions, kind));
+    if fields(before) != fields(after) || matters(before) != matters(after) {
+        return Duration::ZERO;
+    }
+    let reasons = |status: &TenantStatus| -> Vec<_> {
+        status.conditions.iter().map(|condition| (condition.type_.clone(), condition.status.clone(), condition.reason.clone())).collect()
+    };
+    let versions = |status: &TenantStatus| (status.version.clone(), status.migration.clone());
+    if reasons(before) != reasons(after) || versions(before) != versions(after) { GATHER_REASONS } else { GATHER_MESSAGES }
 }
 
 /// Tells people. Who reads no Events misses nothing that the status doesn't say, so a failure is only logged.
@@ -96,6 +125,20 @@ mod tests {
 
     fn reasons(before: &TenantStatus, after: &TenantStatus) -> Vec<String> {
         events(before, after).into_iter().map(|event| event.reason).collect()
+    }
+
+    #[test]
+    fn what_people_and_tools_wait_for_is_written_at_once() {
+        let rolling = status(false, "Deploying", Some(RECONCILING), "1");
+        assert_eq!(may_wait(&rolling, &status(true, "Ready", None, "1")), Duration::ZERO);
+        let placed = TenantStatus { hosts: vec!["a.com".into()], ..rolling.clone() };
+        assert_eq!(may_wait(&rolling, &placed), Duration::ZERO);
+        assert_eq!(may_wait(&rolling, &status(false, "Deploying", Some(RECONCILING), "2")), GATHER_REASONS);
+        assert_eq!(may_wait(&rolling, &status(false, "MigrationFailed", Some(conditions::STALLED), "1")), Duration::ZERO);
+        assert_eq!(may_wait(&rolling, &status(false, "NotAnswering", Some(RECONCILING), "1")), GATHER_REASONS);
+        let mut words = rolling.clone();
+        words.conditions[0].message = "1 of 2 pods".into();
+        assert_eq!(may_wait(&rolling, &words), GATHER_MESSAGES);
     }
 
     #[test]

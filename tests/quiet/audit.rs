@@ -1,0 +1,103 @@
+//! The API server's own record of what the operator asked of it.
+
+use crate::support::wait_until;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// For so long nothing may be heard before all is taken to have settled.
+const SETTLED: Duration = Duration::from_secs(4);
+
+/// The record from a moment on.
+pub struct Audit {
+    path: PathBuf,
+    from: u64,
+}
+
+/// One request of the operator.
+#[derive(Debug)]
+pub struct Request {
+    pub verb: String,
+    /// Resource, and subresource where there is one.
+    pub resource: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Request {
+    fn is_write(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+
+    fn is_lease(&self) -> bool {
+        self.resource == "leases"
+    }
+}
+
+impl Audit {
+    /// From now on.
+    pub fn begin() -> Self {
+        let path = PathBuf::from(std::env::var("TENANTRY_AUDIT_LOG").expect("TENANTRY_AUDIT_LOG isn't set: run dev/test"));
+        let from = std::fs::metadata(&path).map_or(0, |file| file.len());
+        Self { path, from }
+    }
+
+    /// All requests but those for the lease.
+    pub fn requests(&self) -> Vec<Request> {
+        let mut file = std::fs::File::open(&self.path).expect("the audit log");
+        file.seek(SeekFrom::Start(self.from)).expect("the audit log");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        BufReader::new(file)
+            .lines()
+            .map_while(Result::ok)
+            // The last line may be half written.
+            .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+            .map(|entry| {
+                let object = &entry["objectRef"];
+                let subresource = object["subresource"].as_str().map_or_else(String::new, |name| format!("/{name}"));
+                Request {
+                    verb: text(&entry["verb"]),
+                    resource: format!("{}{subresource}", text(&object["resource"])),
+                    namespace: text(&object["namespace"]),
+                    name: text(&object["name"]),
+                }
+            })
+            .filter(|request| !request.is_lease())
+            .collect()
+    }
+
+    /// All writes but those of the lease.
+    pub fn writes(&self) -> Vec<Request> {
+        self.requests().into_iter().filter(Request::is_write).collect()
+    }
+
+    /// All reads of single objects and lists; watches are none.
+    pub fn reads(&self) -> Vec<Request> {
+        self.requests().into_iter().filter(|request| matches!(request.verb.as_str(), "get" | "list")).collect()
+    }
+
+    /// Waits until nothing is written any more.
+    pub async fn settle(&self) {
+        let mut last = (self.writes().len(), Instant::now());
+        wait_until("the operator writes nothing any more", Duration::from_secs(60), async || {
+            let now = self.writes().len();
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+            if last.1.elapsed() > SETTLED { Ok(()) } else { Err(format!("{now} writes so far")) }
+        })
+        .await;
+    }
+}
+
+/// How often each was asked, to be shown where a number is too high.
+pub fn summary(requests: &[Request]) -> String {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for request in requests {
+        let Request { verb, resource, namespace, name } = request;
+        *counts.entry(format!("{verb} {resource} {namespace}/{name}")).or_default() += 1;
+    }
+    counts.iter().map(|(what, count)| format!("  {count} × {what}")).collect::<Vec<_>>().join("\n")
+}
