@@ -449,3 +449,247 @@ fn strangers<'a>(
     let makes_it = |edge: &Membership| edge.member == server.operator && edge.admin && !edge.inherit && !edge.set;
     role.members.iter().filter(move |edge| !makes_it(edge) && !belongs(&edge.member)).map(|edge| revoke(server, edge))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Login;
+
+    fn desired(schema: bool) -> DesiredDatabase {
+        let owner = "tenant_acme".to_owned();
+        DesiredDatabase {
+            tenant: "acme".into(),
+            uid: "1".into(),
+            database: if schema { "tenants".into() } else { owner.clone() },
+            schema: schema.then(|| owner.clone()),
+            login: Login { name: format!("{owner}.1"), password: "p".into() },
+            owner,
+            connection_limit: 5,
+            statement_timeout_seconds: 60,
+            idle_in_transaction_timeout_seconds: 300,
+            extensions: Vec::new(),
+            adopt: None,
+            held_data: false,
+        }
+    }
+
+    fn edge(role: &str, member: &str, set: bool) -> Membership {
+        Membership { role: role.into(), member: member.into(), grantor: "operator".into(), admin: false, inherit: true, set }
+    }
+
+    fn role(login: bool, comment: String) -> ObservedRole {
+        ObservedRole { comment: Some(comment), login, inherit: true, connection_limit: -1, ..ObservedRole::default() }
+    }
+
+    /// What is there once all is as it should be, on Postgres 17.
+    fn whole(desired: &DesiredDatabase) -> Observed {
+        let DesiredDatabase { owner: name, login, database, .. } = desired;
+        let mut owner = role(false, Identity::new(desired, State::Ready).comment());
+        owner.members = vec![
+            edge(name, &login.name, true),
+            Membership { admin: true, inherit: false, set: false, ..edge(name, "operator", false) },
+        ];
+        let mut group = role(false, GroupIdentity { tenantry_group_of: database.clone() }.comment());
+        group.members = Vec::new();
+        if desired.schema.is_some() {
+            owner.member_of = vec![edge(&group_name(database), name, false)];
+        }
+        let comment = LoginIdentity { tenantry_login_of: name.clone(), fingerprint: login.fingerprint() }.comment();
+        let settings = login_settings(desired).iter().map(|(name, value)| format!("{database}/{name}={value}")).collect();
+        let login_role = ObservedRole { connection_limit: 5, member_of: vec![edge(name, &login.name, true)], settings, ..role(true, comment) };
+        let place = ObservedPlace { owner: name.clone(), guests: Vec::new(), whole: true, operator_connects: true };
+        let tenant = ObservedTenant { owner: Some(owner), logins: [(login.name.clone(), login_role)].into(), place: Some(place) };
+        let server = ObservedServer {
+            major_version: 17,
+            operator: "operator".into(),
+            group: Some(group),
+            group_rights: GROUP_RIGHTS.map(str::to_owned).into(),
+            ..ObservedServer::default()
+        };
+        Observed { server, tenants: [(name.clone(), tenant)].into() }
+    }
+
+    fn told(desired: &DesiredDatabase, observed: &Observed) -> Vec<String> {
+        plan(desired, observed).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    /// What is planned after one thing was spoiled.
+    fn after(spoil: impl Fn(&mut Observed, &mut ObservedTenant)) -> Vec<String> {
+        let desired = desired(true);
+        let mut observed = whole(&desired);
+        let mut tenant = observed.tenants.remove("tenant_acme").unwrap();
+        spoil(&mut observed, &mut tenant);
+        observed.tenants.insert("tenant_acme".into(), tenant);
+        told(&desired, &observed)
+    }
+
+    fn login(tenant: &mut ObservedTenant) -> &mut ObservedRole {
+        tenant.logins.get_mut("tenant_acme.1").unwrap()
+    }
+
+    #[test]
+    fn where_all_is_as_it_should_be_nothing_is_planned() {
+        for schema in [true, false] {
+            let desired = desired(schema);
+            assert_eq!(told(&desired, &whole(&desired)), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_all_is_planned_in_order() {
+        let server = ObservedServer { major_version: 15, operator: "operator".into(), open_to_all: true, ..ObservedServer::default() };
+        let nothing = Observed { server, ..Observed::default() };
+        assert_eq!(
+            told(&desired(true), &nothing),
+            [
+                "create role tenantry.tenants",
+                "mark role tenantry.tenants as the group of tenants",
+                "close database tenants to others",
+                "let tenantry.tenants connect",
+                "create role tenant_acme",
+                "mark role tenant_acme as this tenant's",
+                "create schema tenant_acme",
+                "create login tenant_acme.1",
+                "mark role tenant_acme.1 as this tenant's login",
+                "make tenant_acme.1 a member of tenant_acme",
+                "pin the settings of login tenant_acme.1",
+                "make tenant_acme a member of tenantry.tenants",
+            ]
+        );
+        let own = DesiredDatabase { extensions: vec!["citext".into()], ..desired(false) };
+        assert_eq!(
+            told(&own, &nothing),
+            [
+                "create role tenant_acme",
+                "mark role tenant_acme as this tenant's",
+                "create database tenant_acme",
+                "give database tenant_acme to tenant_acme",
+                "create login tenant_acme.1",
+                "mark role tenant_acme.1 as this tenant's login",
+                "make tenant_acme.1 a member of tenant_acme",
+                "pin the settings of login tenant_acme.1",
+                "create extension citext",
+                "mark role tenant_acme as this tenant's",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_difference_is_put_right_alone() {
+        let limits = ["set the limits of login tenant_acme.1"];
+        assert_eq!(after(|_, tenant| login(tenant).connection_limit = 9), limits);
+        assert_eq!(after(|_, tenant| login(tenant).inherit = false), limits);
+        assert_eq!(after(|_, tenant| login(tenant).creates = true), limits);
+        let locked = ["set the limits of login tenant_acme.1", "set the password of login tenant_acme.1"];
+        assert_eq!(after(|_, tenant| login(tenant).login = false), locked);
+        assert_eq!(
+            after(|_, tenant| login(tenant).comment = Some(r#"{"tenantry_login_of":"tenant_acme","fingerprint":"0"}"#.into())),
+            ["set the password of login tenant_acme.1", "mark role tenant_acme.1 as this tenant's login"]
+        );
+        assert_eq!(
+            after(|_, tenant| login(tenant).above = true),
+            ["take SUPERUSER, REPLICATION and BYPASSRLS from role tenant_acme.1"]
+        );
+        assert_eq!(after(|_, tenant| login(tenant).settings.truncate(1)), ["pin the settings of login tenant_acme.1"]);
+        assert_eq!(after(|_, tenant| login(tenant).member_of.clear()), ["make tenant_acme.1 a member of tenant_acme"]);
+        assert_eq!(
+            after(|_, tenant| login(tenant).member_of.push(edge("pg_read_all_data", "tenant_acme.1", true))),
+            ["end that tenant_acme.1 is a member of pg_read_all_data"]
+        );
+        assert_eq!(
+            after(|_, tenant| login(tenant).member_of[0].admin = true),
+            ["end that tenant_acme.1 is a member of tenant_acme", "make tenant_acme.1 a member of tenant_acme"]
+        );
+        assert_eq!(after(|_, tenant| tenant.owner.as_mut().unwrap().login = true), ["take rights from role tenant_acme"]);
+        assert_eq!(
+            after(|_, tenant| tenant.owner.as_mut().unwrap().members.push(edge("tenant_acme", "mallory", true))),
+            ["end that mallory is a member of tenant_acme"]
+        );
+        assert_eq!(
+            after(|_, tenant| tenant.place.as_mut().unwrap().guests = vec![String::new(), "tenant_other".into()]),
+            ["close schema tenant_acme to everybody", "close schema tenant_acme to tenant_other"]
+        );
+        assert_eq!(
+            after(|_, tenant| tenant.place.as_mut().unwrap().whole = false),
+            ["give tenant_acme all rights on its schema"]
+        );
+        assert_eq!(after(|observed, _| observed.server.open_to_all = true), ["close database tenants to others"]);
+        assert_eq!(after(|observed, _| observed.server.group_rights.clear()), ["let tenantry.tenants connect"]);
+    }
+
+    #[test]
+    fn what_others_set_beside_ours_is_no_difference() {
+        assert_eq!(after(|_, tenant| login(tenant).settings.push("/work_mem=8MB".into())), Vec::<String>::new());
+    }
+
+    #[test]
+    fn before_16_nobody_can_say_what_a_member_may_do() {
+        let group_edge = |observed: &mut Observed, tenant: &mut ObservedTenant, version| {
+            observed.server.major_version = version;
+            tenant.owner.as_mut().unwrap().member_of[0].set = true;
+        };
+        assert_eq!(after(|observed, tenant| group_edge(observed, tenant, 15)), Vec::<String>::new());
+        assert_eq!(after(|observed, tenant| group_edge(observed, tenant, 16)).len(), 2);
+    }
+
+    #[test]
+    fn only_a_locked_login_that_nobody_uses_is_dropped() {
+        let with = |can_login, sessions| {
+            after(|_, tenant| {
+                let other = ObservedRole { login: can_login, sessions, ..login(tenant).clone() };
+                let member_of = vec![edge("tenant_acme", "tenant_acme.2", true)];
+                tenant.logins.insert("tenant_acme.2".into(), ObservedRole { member_of, ..other });
+                tenant.owner.as_mut().unwrap().members.push(edge("tenant_acme", "tenant_acme.2", true));
+            })
+        };
+        assert_eq!(with(true, 0), Vec::<String>::new());
+        assert_eq!(with(false, 1), Vec::<String>::new());
+        assert_eq!(with(false, 0), ["drop login tenant_acme.2"]);
+    }
+
+    #[test]
+    fn a_role_of_somebody_else_is_refused() {
+        let mut observed = whole(&desired(true));
+        for comment in [None, Some("hello".to_owned()), Some(Identity::new(&desired(true), State::Ready).comment().replace("acme\"", "b\""))] {
+            observed.tenants.get_mut("tenant_acme").unwrap().owner.as_mut().unwrap().comment = comment;
+            assert!(matches!(plan(&desired(true), &observed), Err(DatabaseError::ForeignRole { .. })));
+        }
+    }
+
+    #[test]
+    fn a_former_tenants_data_needs_its_uid() {
+        let former = whole(&desired(true));
+        let namesake = DesiredDatabase { uid: "2".into(), ..desired(true) };
+        assert!(matches!(plan(&namesake, &former), Err(DatabaseError::FormerTenant { uid }) if uid == "1"));
+        let heir = DesiredDatabase { adopt: Some("1".into()), ..namesake };
+        assert_eq!(told(&heir, &former), ["mark role tenant_acme as this tenant's"]);
+    }
+
+    #[test]
+    fn missing_data_is_a_loss_once_it_was_there() {
+        for schema in [true, false] {
+            let desired = desired(schema);
+            let mut observed = whole(&desired);
+            observed.tenants.get_mut("tenant_acme").unwrap().place = None;
+            assert!(matches!(plan(&desired, &observed), Err(DatabaseError::DataMissing { .. })));
+            let comment = Some(Identity::new(&desired, State::Creating).comment());
+            observed.tenants.get_mut("tenant_acme").unwrap().owner.as_mut().unwrap().comment = comment;
+            assert!(plan(&desired, &observed).is_ok());
+            let known = DesiredDatabase { held_data: true, ..desired };
+            assert!(matches!(plan(&known, &Observed::default()), Err(DatabaseError::DataMissing { .. })));
+        }
+    }
+
+    #[test]
+    fn no_change_shows_the_verifier() {
+        let shown = format!("{:?}", plan(&desired(true), &Observed::default()).unwrap());
+        assert!(shown.contains("create login") && !shown.contains("SCRAM"), "{shown}");
+    }
+
+    #[test]
+    fn the_groups_name_fits_whatever_the_database_is_called() {
+        assert_eq!(group_name("tenants"), "tenantry.tenants");
+        let (one, two) = (group_name(&format!("{}a", "x".repeat(62))), group_name(&format!("{}b", "x".repeat(62))));
+        assert!(one.len() <= 63 && two.len() <= 63 && one != two);
+    }
+}

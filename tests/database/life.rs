@@ -43,7 +43,7 @@ async fn deletion_leaves_nothing_and_may_be_repeated() {
         session
             .run("CREATE TABLE note (text text); CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'; SELECT lo_create(0)")
             .await;
-        session.run("RESET ROLE; SELECT lo_create(0); SELECT lo_create(0)").await;
+        session.run("SET ROLE NONE; SELECT lo_create(0); SELECT lo_create(0)").await;
         let elsewhere = log_in(&desired.login, "postgres").await.unwrap();
         elsewhere.run("SELECT lo_create(0)").await;
         let roles = superuser.run(&format!("SELECT oid FROM pg_roles WHERE rolname ~ '^{}'", desired.owner)).await.join(", ");

@@ -12,7 +12,7 @@ async fn both_logins_work_until_the_first_is_dropped() {
         one.run("CREATE TABLE note (text text); CREATE SEQUENCE number").await;
         // What a login makes as itself has to go to the owner, too.
         one.run(&format!(
-            "RESET ROLE; CREATE TABLE \"{}\".stray (text text); SET ROLE {}",
+            "SET ROLE NONE; CREATE TABLE \"{}\".stray (text text); SET ROLE {}",
             first.schema.as_deref().unwrap_or("public"),
             first.owner
         ))
