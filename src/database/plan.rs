@@ -485,10 +485,8 @@ mod tests {
     fn whole(desired: &DesiredDatabase) -> Observed {
         let DesiredDatabase { owner: name, login, database, .. } = desired;
         let mut owner = role(false, Identity::new(desired, State::Ready).comment());
-        owner.members = vec![
-            edge(name, &login.name, true),
-            Membership { admin: true, inherit: false, set: false, ..edge(name, "operator", false) },
-        ];
+        owner.members =
+            vec![edge(name, &login.name, true), Membership { admin: true, inherit: false, set: false, ..edge(name, "operator", false) }];
         let mut group = role(false, GroupIdentity { tenantry_group_of: database.clone() }.comment());
         group.members = Vec::new();
         if desired.schema.is_some() {
@@ -496,7 +494,8 @@ mod tests {
         }
         let comment = LoginIdentity { tenantry_login_of: name.clone(), fingerprint: login.fingerprint() }.comment();
         let settings = login_settings(desired).iter().map(|(name, value)| format!("{database}/{name}={value}")).collect();
-        let login_role = ObservedRole { connection_limit: 5, member_of: vec![edge(name, &login.name, true)], settings, ..role(true, comment) };
+        let login_role =
+            ObservedRole { connection_limit: 5, member_of: vec![edge(name, &login.name, true)], settings, ..role(true, comment) };
         let place = ObservedPlace { owner: name.clone(), guests: Vec::new(), whole: true, operator_connects: true };
         let tenant = ObservedTenant { owner: Some(owner), logins: [(login.name.clone(), login_role)].into(), place: Some(place) };
         let server = ObservedServer {
@@ -586,10 +585,7 @@ mod tests {
             after(|_, tenant| login(tenant).comment = Some(r#"{"tenantry_login_of":"tenant_acme","fingerprint":"0"}"#.into())),
             ["set the password of login tenant_acme.1", "mark role tenant_acme.1 as this tenant's login"]
         );
-        assert_eq!(
-            after(|_, tenant| login(tenant).above = true),
-            ["take SUPERUSER, REPLICATION and BYPASSRLS from role tenant_acme.1"]
-        );
+        assert_eq!(after(|_, tenant| login(tenant).above = true), ["take SUPERUSER, REPLICATION and BYPASSRLS from role tenant_acme.1"]);
         assert_eq!(after(|_, tenant| login(tenant).settings.truncate(1)), ["pin the settings of login tenant_acme.1"]);
         assert_eq!(after(|_, tenant| login(tenant).member_of.clear()), ["make tenant_acme.1 a member of tenant_acme"]);
         assert_eq!(
@@ -609,10 +605,7 @@ mod tests {
             after(|_, tenant| tenant.place.as_mut().unwrap().guests = vec![String::new(), "tenant_other".into()]),
             ["close schema tenant_acme to everybody", "close schema tenant_acme to tenant_other"]
         );
-        assert_eq!(
-            after(|_, tenant| tenant.place.as_mut().unwrap().whole = false),
-            ["give tenant_acme all rights on its schema"]
-        );
+        assert_eq!(after(|_, tenant| tenant.place.as_mut().unwrap().whole = false), ["give tenant_acme all rights on its schema"]);
         assert_eq!(after(|observed, _| observed.server.open_to_all = true), ["close database tenants to others"]);
         assert_eq!(after(|observed, _| observed.server.group_rights.clear()), ["let tenantry.tenants connect"]);
     }
@@ -650,7 +643,9 @@ mod tests {
     #[test]
     fn a_role_of_somebody_else_is_refused() {
         let mut observed = whole(&desired(true));
-        for comment in [None, Some("hello".to_owned()), Some(Identity::new(&desired(true), State::Ready).comment().replace("acme\"", "b\""))] {
+        for comment in
+            [None, Some("hello".to_owned()), Some(Identity::new(&desired(true), State::Ready).comment().replace("acme\"", "b\""))]
+        {
             observed.tenants.get_mut("tenant_acme").unwrap().owner.as_mut().unwrap().comment = comment;
             assert!(matches!(plan(&desired(true), &observed), Err(DatabaseError::ForeignRole { .. })));
         }

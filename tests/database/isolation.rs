@@ -231,8 +231,8 @@ async fn what_is_not_isolated_is_what_the_documentation_says() {
         server().ensure(tenant).await.unwrap();
     }
     let session = tenant_session(&one).await;
-    assert_eq!(session.run(&format!("SELECT rolname FROM pg_roles WHERE rolname = '{}'", two.owner)).await, [two.owner.clone()]);
-    assert_eq!(session.run(&format!("SELECT nspname FROM pg_namespace WHERE nspname = '{}'", two.owner)).await, [two.owner.clone()]);
+    assert_eq!(session.run(&format!("SELECT rolname FROM pg_roles WHERE rolname = '{}'", two.owner)).await, [two.owner.as_str()]);
+    assert_eq!(session.run(&format!("SELECT nspname FROM pg_namespace WHERE nspname = '{}'", two.owner)).await, [two.owner.as_str()]);
     tenant_session(&two).await.run("CREATE TABLE visible_name (id int)").await;
     let named = format!("SELECT relname FROM pg_class WHERE relnamespace = '{}'::regnamespace AND relkind = 'r'", two.owner);
     assert_eq!(session.run(&named).await, ["visible_name"]);

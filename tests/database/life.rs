@@ -12,10 +12,10 @@ async fn a_tenant_is_made_once_and_then_left_alone() {
         session.run("CREATE TABLE note (text text); INSERT INTO note VALUES ('hello')").await;
         assert_eq!(
             session.run("SELECT tableowner FROM pg_tables WHERE tablename = 'note' AND schemaname = current_schema").await,
-            [desired.owner.clone()]
+            [desired.owner.as_str()]
         );
         assert_eq!(session.run("SHOW statement_timeout").await, ["1min"]);
-        assert_eq!(session.run("SELECT current_user").await, [desired.owner.clone()]);
+        assert_eq!(session.run("SELECT current_user").await, [desired.owner.as_str()]);
     }
 }
 
@@ -120,7 +120,7 @@ async fn retained_data_is_a_namesakes_only_if_it_names_the_former_uid() {
         assert_eq!(tenant_session(&heir).await.run("SELECT text FROM note").await, ["kept"]);
         assert_eq!(code(&log_in(&former.login, &former.database).await.err().unwrap()), "28P01", "the former password is of no use");
         let logins = format!("SELECT rolname FROM pg_roles WHERE rolname ~ '^{}[.]'", former.owner);
-        assert_eq!(superuser_session("postgres").await.run(&logins).await, [heir.login.name.clone()], "the former's other login is gone");
+        assert_eq!(superuser_session("postgres").await.run(&logins).await, [heir.login.name.as_str()], "the former's other login is gone");
         assert_eq!(told(&server().ensure(&heir).await.unwrap()), Vec::<String>::new());
         server().drop_tenant(&former.owner, &former.uid).await.unwrap();
         assert_eq!(tenant_session(&heir).await.run("SELECT text FROM note").await, ["kept"], "the former tenant has no say any more");
@@ -138,7 +138,7 @@ async fn adopting_from_a_tenant_that_was_let_go_by_force_locks_its_logins_and_dr
     let superuser = superuser_session("postgres").await;
     let exists = format!("SELECT rolname FROM pg_roles WHERE rolname = '{}'", former.login.name);
     server().ensure(&heir).await.unwrap();
-    assert_eq!(superuser.run(&exists).await, [former.login.name.clone()], "it is still in use");
+    assert_eq!(superuser.run(&exists).await, [former.login.name.as_str()], "it is still in use");
     drop(session);
     let gone = format!("SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM pg_stat_activity WHERE usename = '{}')", former.login.name);
     until_found(&superuser, &gone).await;
