@@ -263,3 +263,33 @@ async fn a_server_that_cannot_be_used_is_said_to_be_so_without_the_password() {
     let facts = server().check().await.unwrap();
     assert!(facts.version.starts_with(&environment("VERSION")) && !facts.superuser, "{facts:?}");
 }
+
+/// What docs/database.md says to run.
+#[tokio::test]
+async fn a_tenant_is_restored_and_dropped_by_hand_as_documented() {
+    let desired = schema_tenant();
+    server().ensure(&desired).await.unwrap();
+    tenant_session(&desired).await.run("CREATE TABLE note (text text); INSERT INTO note VALUES ('kept')").await;
+    let (owner, login, shared) = (&desired.owner, &desired.login.name, &desired.database);
+    let by_hand =
+        format!("GRANT {owner}, \"{login}\" TO CURRENT_USER; DROP OWNED BY {owner}, \"{login}\" CASCADE; DROP ROLE \"{login}\", {owner}");
+    operator_session(shared).await.run(&by_hand).await;
+
+    let superuser = superuser_session(shared).await;
+    let admin = if environment("VERSION") == "15" {
+        String::new()
+    } else {
+        format!("GRANT {owner} TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;", address().user)
+    };
+    superuser
+        .run(&format!(
+            "CREATE ROLE {owner}; COMMENT ON ROLE {owner} IS
+             '{{\"tenantry\":1,\"tenant\":\"{}\",\"uid\":\"{}\",\"state\":\"ready\",\"database\":\"{shared}\",\"schema\":\"{owner}\"}}'; {admin}
+             CREATE SCHEMA {owner} AUTHORIZATION {owner}; SET ROLE {owner};
+             CREATE TABLE {owner}.note (text text); INSERT INTO {owner}.note VALUES ('kept')",
+            desired.tenant, desired.uid
+        ))
+        .await;
+    server().ensure(&DesiredDatabase { held_data: true, ..desired.clone() }).await.unwrap();
+    assert_eq!(tenant_session(&desired).await.run("SELECT text FROM note").await, ["kept"]);
+}
