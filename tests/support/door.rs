@@ -1,6 +1,6 @@
-//! Where the operator's checks knock. Simulated pods have no program that could answer, so the local ingress says 502 once it has found a
-//! ready pod to send a request to; the door answers in that pod's place, with 200 or with what a test has set for a host. All else that the
-//! ingress says (no route, no ready pod) passes as it is.
+//! Where the operator's checks knock. Simulated pods have no program that could answer, so the local ingress answers 200 itself once it has
+//! found a ready pod; the door passes that on, unless a test has set what the pods of a host answer. All else that the ingress says (no route,
+//! no ready pod) passes as it is.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -40,7 +40,7 @@ fn answer(mut visitor: TcpStream, ingress: &str, answers: &Answers) -> Option<()
     }
     let host = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("host:").map(|host| host.trim().to_owned()))?;
     let status = match ask(ingress, &head)? {
-        502 => answers.lock().ok()?.get(&host).copied().unwrap_or(200),
+        200 => answers.lock().ok()?.get(&host).copied().unwrap_or(200),
         other => other,
     };
     write!(visitor, "HTTP/1.1 {status} Said\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok()
