@@ -7,5 +7,6 @@
 mod support;
 
 mod deletion;
+mod hosts;
 mod lifecycle;
 mod validity;
