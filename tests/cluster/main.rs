@@ -7,6 +7,8 @@
 mod support;
 
 mod deletion;
+mod drift;
 mod hosts;
 mod lifecycle;
+mod objects;
 mod validity;

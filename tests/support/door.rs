@@ -1,6 +1,5 @@
-//! Where the operator's checks knock. Simulated pods have no program that could answer, so the local ingress answers 200 itself once it has
-//! found a ready pod; the door passes that on, unless a test has set what the pods of a host answer. All else that the ingress says (no route,
-//! no ready pod) passes as it is.
+//! Where the operator's checks knock. The door passes on what the local ingress says, which answers 200 in place of simulated pods once it has
+//! found a ready one, unless a test has set what the visitors of a host are answered.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What the pods of a host answer; 200 where nothing is said.
+/// What the visitors of a host are answered, where it isn't what the ingress says.
 pub type Answers = Arc<Mutex<HashMap<String, u16>>>;
 
 pub struct Door {
@@ -39,10 +38,8 @@ fn answer(mut visitor: TcpStream, ingress: &str, answers: &Answers) -> Option<()
         }
     }
     let host = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("host:").map(|host| host.trim().to_owned()))?;
-    let status = match ask(ingress, &head)? {
-        200 => answers.lock().ok()?.get(&host).copied().unwrap_or(200),
-        other => other,
-    };
+    let set = answers.lock().ok()?.get(&host).copied();
+    let status = set.or_else(|| ask(ingress, &head))?;
     write!(visitor, "HTTP/1.1 {status} Said\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok()
 }
 

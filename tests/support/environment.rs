@@ -27,6 +27,9 @@ pub const SERVICE_ACCOUNT: &str = "tenantry-operator";
 /// The region of the simulated nodes and of the DatabaseServer that all tests share.
 pub const REGION: &str = "local";
 
+/// The Gateway API's definitions.
+const GATEWAY_API: &str = "sigs.k8s.io/gateway-api@v1.5.1";
+
 static ENVIRONMENT: OnceCell<Environment> = OnceCell::const_new();
 
 /// What a test process works with.
@@ -104,6 +107,7 @@ impl Environment {
 
     async fn prepare(&self, cluster: &Cluster) {
         install();
+        install_gateway_api();
         empty(cluster).await;
         cluster.apply(&admin_secret(&self.postgres)).await;
         std::fs::write(&self.operator_kubeconfig, self.kubeconfig_of(cluster, NAMESPACE, SERVICE_ACCOUNT).await).expect("a kubeconfig");
@@ -178,6 +182,27 @@ fn install() {
     let files = ["--filename", &kinds, "--filename", &rights, "--filename", &policies, "--filename", &extras];
     kubectl(&[&["apply", "--server-side", "--force-conflicts"], &files[..]].concat()).expect("everything is installed");
     kubectl(&["wait", "--for", "condition=Established", "--filename", &kinds, "--timeout", "30s"]).expect("the kinds are served");
+}
+
+/// The Gateway API, of which the tests' cluster has the kinds but nobody who serves them. Its definitions are had as a Go module, as all else that
+/// a local cluster consists of.
+fn install_gateway_api() {
+    if kubectl(&["get", "customresourcedefinitions", "listenersets.gateway.networking.k8s.io"]).is_ok() {
+        return;
+    }
+    let output = Command::new("go")
+        .args(["mod", "download", "-json", GATEWAY_API])
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .env("GOFLAGS", "-mod=mod")
+        .output()
+        .expect("go starts");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("go mod download answers in JSON");
+    let folder = answer["Dir"].as_str().unwrap_or_else(|| panic!("{GATEWAY_API} can't be had: {answer}"));
+    let file = |kind: &str| format!("{folder}/config/crd/standard/gateway.networking.k8s.io_{kind}.yaml");
+    let (routes, listeners) = (file("httproutes"), file("listenersets"));
+    let files = ["--filename", &routes, "--filename", &listeners];
+    kubectl(&[&["apply", "--server-side"], &files[..]].concat()).expect("the Gateway API is installed");
+    kubectl(&[&["wait", "--for", "condition=Established", "--timeout", "30s"], &files[..]].concat()).expect("the Gateway API is served");
 }
 
 /// Takes away what an earlier run left, without an operator that could.

@@ -26,6 +26,7 @@ pub fn resource(kind: &str) -> ApiResource {
         "Ingress" => ("networking.k8s.io", "v1", "ingresses"),
         "NetworkPolicy" => ("networking.k8s.io", "v1", "networkpolicies"),
         "HTTPRoute" => ("gateway.networking.k8s.io", "v1", "httproutes"),
+        "ListenerSet" => ("gateway.networking.k8s.io", "v1", "listenersets"),
         "Role" => ("rbac.authorization.k8s.io", "v1", "roles"),
         "RoleBinding" => ("rbac.authorization.k8s.io", "v1", "rolebindings"),
         "ClusterRole" => ("rbac.authorization.k8s.io", "v1", "clusterroles"),
