@@ -121,12 +121,23 @@ impl Applier<'_> {
             return Err(ApplyError::Ending { key: key.clone() });
         }
         let live = observed.content();
+        let parts = parts_that_differ(desired, &live);
+        if !parts.is_empty() {
+            let replaced = self.replace(desired, observed, &parts).await.map_err(|error| self.failed(key, error))?;
+            return self.apply_rest(desired, &replaced).await.map(|()| true);
+        }
         if is_within(&desired.content, &live) {
-            let added = added_by_others(desired, &live);
-            if added.is_empty() {
-                return Ok(false);
-            }
-            return self.replace(desired, observed, &added).await.map(|()| true).map_err(|error| self.failed(key, error));
+            return Ok(false);
+        }
+        self.apply_rest(desired, observed).await.map(|()| true)
+    }
+
+    /// Applies what is wanted, if anything of it isn't so yet.
+    async fn apply_rest(&self, desired: &Object, observed: &Observed) -> Result<(), ApplyError> {
+        let key = &desired.key;
+        let live = observed.content();
+        if is_within(&desired.content, &live) {
+            return Ok(());
         }
         let api = self.api(key);
         if let Some(index) = observed.created_entry {
@@ -143,12 +154,8 @@ impl Applier<'_> {
             .patch(&key.name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&content))
             .await
             .map_err(|error| self.failed(key, error))?;
-        let changed = Observed::new(self.inventory.keep(&key.kind, changed));
-        let added = added_by_others(desired, &changed.content());
-        if !added.is_empty() {
-            self.replace(desired, &changed, &added).await.map_err(|error| self.failed(key, error))?;
-        }
-        Ok(true)
+        self.inventory.record(&key.kind, changed);
+        Ok(())
     }
 
     /// Keeps the number of pods while the autoscaler takes over: a field that nobody sets any more goes back to its default, one pod. See
@@ -173,16 +180,15 @@ impl Applier<'_> {
         api.patch(&desired.key.name, &PatchParams::apply(STARTING_REPLICAS).force(), &Patch::Apply(&patch)).await.map(|_| ())
     }
 
-    /// Writes whole parts of an object, because an apply leaves what others added to a list or a map.
-    async fn replace(&self, desired: &Object, observed: &Observed, parts: &[&str]) -> Result<(), kube::Error> {
+    /// Writes whole parts of an object: an apply leaves what others added to a list or a map, and can't change what is a key of a list.
+    async fn replace(&self, desired: &Object, observed: &Observed, parts: &[&str]) -> Result<Observed, kube::Error> {
         let mut operations = vec![
             json!({"op": "test", "path": "/metadata/uid", "value": observed.uid}),
             json!({"op": "test", "path": "/metadata/resourceVersion", "value": observed.resource_version.to_string()}),
         ];
-        operations.extend(parts.iter().map(|path| json!({"op": "replace", "path": path, "value": desired.content.pointer(path)})));
+        operations.extend(parts.iter().map(|path| json!({"op": "add", "path": path, "value": desired.content.pointer(path)})));
         let changed = self.json_patch(&self.api(&desired.key), &desired.key, operations).await?;
-        self.inventory.record(&desired.key.kind, changed);
-        Ok(())
+        Ok(Observed::new(self.inventory.keep(&desired.key.kind, changed)))
     }
 
     async fn json_patch(&self, api: &Api<DynamicObject>, key: &ObjectKey, operations: Vec<Value>) -> Result<DynamicObject, kube::Error> {
@@ -269,13 +275,14 @@ fn closed_parts(kind: &Kind) -> &'static [&'static str] {
     }
 }
 
-/// The closed parts that hold more than they should.
-fn added_by_others(desired: &Object, live: &Value) -> Vec<&'static str> {
-    let adds = |path: &&&str| match (desired.content.pointer(path), live.pointer(path)) {
-        (Some(desired), Some(live)) => !is_no_more_than(live, desired),
-        _ => false,
+/// The closed parts that aren't just what they should be.
+fn parts_that_differ(desired: &Object, live: &Value) -> Vec<&'static str> {
+    let differs = |path: &&&str| match (desired.content.pointer(path), live.pointer(path)) {
+        (Some(desired), Some(live)) => !is_no_more_than(live, desired) || !is_within(desired, live),
+        (Some(desired), None) => !is_empty(desired),
+        (None, _) => false,
     };
-    closed_parts(&desired.key.kind).iter().filter(adds).copied().collect()
+    closed_parts(&desired.key.kind).iter().filter(differs).copied().collect()
 }
 
 /// Whether all that is there is wanted.
@@ -343,7 +350,7 @@ mod tests {
         };
         let rule = json!({"from": [{"podSelector": {}}]});
         let desired = policy(json!({"podSelector": {"matchLabels": {"a/b": "c"}}, "policyTypes": ["Ingress"], "ingress": [rule]}));
-        assert!(added_by_others(&desired, &desired.content).is_empty());
+        assert!(parts_that_differ(&desired, &desired.content).is_empty());
         for (path, value) in [
             ("/spec/ingress", json!([rule, {}])),
             ("/spec/ingress/0/from", json!([{"podSelector": {}}, {"ipBlock": {"cidr": "0.0.0.0/0"}}])),
@@ -354,7 +361,7 @@ mod tests {
         ] {
             let mut live = desired.content.clone();
             *live.pointer_mut(path).unwrap() = value;
-            assert_eq!(added_by_others(&desired, &live), ["/spec"], "{path}");
+            assert_eq!(parts_that_differ(&desired, &live), ["/spec"], "{path}");
         }
     }
 

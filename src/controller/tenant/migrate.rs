@@ -125,12 +125,17 @@ fn outcome(job: &Value) -> Option<Result<(), String>> {
 
 /// The end of the log of the Job's last pod; empty where it can't be read.
 async fn last_lines(pass: &Pass<'_>, instance: &Instance, job: &str) -> String {
-    let pods: Api<Pod> = Api::namespaced(pass.context.client.clone(), &instance.namespace);
-    let Ok(list) = pods.list(&ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"))).await else {
-        return String::new();
+    let read = async {
+        let pods: Api<Pod> = Api::namespaced(pass.context.client.clone(), &instance.namespace);
+        let list = pods.list(&ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"))).await?;
+        let Some(pod) = list.items.iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0)) else {
+            return Ok(String::new());
+        };
+        let parameters = LogParams { tail_lines: Some(LOG_LINES), limit_bytes: Some(4096), ..Default::default() };
+        pods.logs(&pod.name_any(), &parameters).await
     };
-    let last = list.items.iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
-    let Some(pod) = last else { return String::new() };
-    let parameters = LogParams { tail_lines: Some(LOG_LINES), limit_bytes: Some(4096), ..Default::default() };
-    pods.logs(&pod.name_any(), &parameters).await.unwrap_or_default().trim().to_owned()
+    read.await.map(|log: String| log.trim().to_owned()).unwrap_or_else(|error: kube::Error| {
+        tracing::warn!(tenant = instance.name.as_str(), job, %error, "the log of a failed migration can't be read");
+        String::new()
+    })
 }

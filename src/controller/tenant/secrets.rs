@@ -52,12 +52,15 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&Databa
         None => None,
     };
     let rotation = pass.tenant.annotations().get(labels::ROTATE).cloned();
+    let namespace = ObjectKey { kind: Kind::NAMESPACE, namespace: None, name: instance.namespace.clone() };
     let wanted = digest::of(&(
         instance.generated_secrets.iter().map(|secret| &secret.env).collect::<Vec<_>>(),
         instance.database.as_ref().map(|database| format!("{database:?}")),
         &rotation,
         &authority,
         &instance.pull_secret,
+        // A namespace that was made anew has none of the Secrets of the one before.
+        context.inventory.get(instance.name.as_str(), &namespace).map(|found| found.uid.clone()),
     ));
     let memory = context.memory.of(&pass.uid);
     if let Some(known) = memory.secrets.filter(|known| known.wanted == wanted && Instant::now() < known.read_again) {
