@@ -19,6 +19,9 @@ use std::time::Duration;
 /// The order of the steps, which is the order of their conditions.
 const STEPS: [&str; 5] = [conditions::DATABASE_READY, conditions::MIGRATED, conditions::AVAILABLE, conditions::ROUTED, conditions::HEALTHY];
 
+/// How often it is looked whether what isn't ours has gone: nothing watches it.
+const LOOK_AT_OTHERS: Duration = Duration::from_secs(15);
+
 /// Where a pass stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -37,6 +40,8 @@ pub struct Stop {
     kind: StopKind,
     reason: String,
     message: String,
+    /// When to look again, where nothing tells of the end.
+    look_again: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,15 +60,15 @@ impl Stop {
     }
 
     pub fn stalled_at(step: Step, reason: &str, message: impl Into<String>) -> Self {
-        Self { step, kind: StopKind::Stalled, reason: reason.to_owned(), message: message.into() }
+        Self { step, kind: StopKind::Stalled, reason: reason.to_owned(), message: message.into(), look_again: None }
     }
 
     pub fn failed(step: Step, reason: &str, message: impl Into<String>) -> Self {
-        Self { step, kind: StopKind::Failed, reason: reason.to_owned(), message: message.into() }
+        Self { step, kind: StopKind::Failed, reason: reason.to_owned(), message: message.into(), look_again: None }
     }
 
     pub fn waiting(step: Step, reason: &str, message: impl Into<String>) -> Self {
-        Self { step, kind: StopKind::Waiting, reason: reason.to_owned(), message: message.into() }
+        Self { step, kind: StopKind::Waiting, reason: reason.to_owned(), message: message.into(), look_again: None }
     }
 
     pub fn missing(kind: &str, name: &str) -> Self {
@@ -93,7 +98,7 @@ impl fmt::Display for Stop {
 impl From<ApplyError> for Stop {
     fn from(error: ApplyError) -> Self {
         match &error {
-            ApplyError::NotOurs { .. } => Self::stalled("NotOurs", error.to_string()),
+            ApplyError::NotOurs { .. } => Self { look_again: Some(LOOK_AT_OTHERS), ..Self::stalled("NotOurs", error.to_string()) },
             ApplyError::Refused { .. } => Self::stalled("Refused", error.to_string()),
             ApplyError::Ending { .. } => Self::waiting(Step::Instance, "Ending", error.to_string()),
             ApplyError::Api { .. } => Self::failed(Step::Instance, "ApiServer", error.to_string()),
@@ -258,6 +263,9 @@ impl Assessment {
     pub fn stop(&mut self, stop: Stop) {
         if stop.step == Step::Database {
             self.say(Verdict::new(conditions::DATABASE_READY, false, stop.reason.clone(), stop.message.clone()));
+        }
+        if let Some(delay) = stop.look_again {
+            self.look_again_in(delay);
         }
         self.stop = Some(stop);
     }
