@@ -11,4 +11,5 @@ mod drift;
 mod hosts;
 mod lifecycle;
 mod objects;
+mod security;
 mod validity;

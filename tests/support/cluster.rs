@@ -103,6 +103,12 @@ impl Cluster {
         self.api(kind, namespace).delete(name, &DeleteParams::background()).await.map(|_| ()).map_err(message)
     }
 
+    /// Deletes all objects with these fields by one request, or says why that is refused.
+    pub async fn try_delete_all(&self, kind: &str, namespace: Option<&str>, fields: &str) -> Result<(), String> {
+        let chosen = ListParams::default().fields(fields);
+        self.api(kind, namespace).delete_collection(&DeleteParams::background(), &chosen).await.map(|_| ()).map_err(message)
+    }
+
     /// Asks whether an object could be deleted.
     pub async fn try_delete_dry(&self, kind: &str, namespace: Option<&str>, name: &str) -> Result<(), String> {
         self.api(kind, namespace).delete(name, &DeleteParams { dry_run: true, ..Default::default() }).await.map(|_| ()).map_err(message)
