@@ -11,5 +11,6 @@ mod drift;
 mod hosts;
 mod lifecycle;
 mod objects;
+mod schema;
 mod security;
 mod validity;
