@@ -24,6 +24,7 @@ pub fn resource(kind: &str) -> ApiResource {
         "HorizontalPodAutoscaler" => ("autoscaling", "v2", "horizontalpodautoscalers"),
         "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets"),
         "Ingress" => ("networking.k8s.io", "v1", "ingresses"),
+        "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
         "NetworkPolicy" => ("networking.k8s.io", "v1", "networkpolicies"),
         "HTTPRoute" => ("gateway.networking.k8s.io", "v1", "httproutes"),
         "ListenerSet" => ("gateway.networking.k8s.io", "v1", "listenersets"),

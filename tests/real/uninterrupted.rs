@@ -1,0 +1,119 @@
+//! Changes that no visitor notices: a new version, an eviction, a new password. A control shows that the visitors would notice.
+
+use crate::planner::{self, FIRST, SECOND, component, page_with, pods};
+use crate::support::{LIMIT, Tenant, World, wait_until};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::EvictParams;
+use serde_json::json;
+
+/// Two web pods and no autoscaler, which would be a second thing that happens.
+async fn two_web_pods(world: &World) -> String {
+    let two = json!({"components": {"web": {"replicas": {"min": 2, "max": 2}}}, "database": {"connections": 40}});
+    world.plan(two).await
+}
+
+async fn updated(tenant: &Tenant) {
+    tenant.change(json!({"release": {"version": SECOND}})).await;
+    tenant.ready().await;
+    assert_eq!(tenant.get().await["status"]["version"], SECOND);
+    let index = tenant.sql("select count(*) from pg_indexes where schemaname = current_schema() and indexname = 'task_due'").await;
+    assert_eq!(index.as_deref(), Ok("1"), "the migration made its index");
+    page_with(tenant, &format!("<code>{SECOND}</code>")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real node: dev/test-real"]
+async fn a_new_version_with_a_migration_loses_no_request() {
+    let world = planner::world().await;
+    for plan in ["starter".to_owned(), two_web_pods(&world).await] {
+        let tenant = planner::tenant("update", json!({"plan": plan})).await;
+        page_with(&tenant, &format!("<code>{FIRST}</code>")).await;
+        let visitors = planner::visitors(&tenant).await;
+        updated(&tenant).await;
+        // The old pods drain after the new ones serve.
+        let old = format!("app.kubernetes.io/version={FIRST}");
+        wait_until("the old pods are gone", LIMIT * 2, async || {
+            let left = world.list("Pod", Some(&tenant.namespace), &old).await;
+            let left: Vec<_> = left.iter().filter(|pod| pod["status"]["phase"] == "Running").map(|pod| &pod["metadata"]["name"]).collect();
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+        visitors.stop().await.nothing_lost(&format!("an update on plan {plan}"));
+    }
+}
+
+/// Without this, no loss could also mean that the visitors don't see one.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real node: dev/test-real"]
+async fn without_a_drain_requests_are_lost() {
+    let world = planner::world().await;
+    let hasty = |spec: &mut serde_json::Value| component(spec, "web")["drainSeconds"] = 0.into();
+    let tenant = planner::tenant("hasty", json!({"blueprint": planner::changed(&world, hasty).await})).await;
+    let visitors = planner::visitors(&tenant).await;
+    // Each restart is a chance to lose one.
+    let mut restarts = 0;
+    while visitors.tally().lost.is_empty() {
+        restarts += 1;
+        assert!(restarts <= 10, "ten restarts lost none of {} requests, so the visitors see no loss", visitors.tally().answered);
+        tenant.change(json!({"displayName": format!("Hasty {restarts}")})).await;
+        tenant.ready().await;
+    }
+    let tally = visitors.stop().await;
+    eprintln!(
+        "restarts without a drain ({restarts}): {} requests answered, {} lost, as {:?}",
+        tally.answered,
+        tally.lost.len(),
+        tally.lost.first()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real node: dev/test-real"]
+async fn evicting_every_pod_loses_no_request() {
+    let world = planner::world().await;
+    let tenant = planner::tenant("drained", json!({"plan": two_web_pods(&world).await})).await;
+    let visitors = planner::visitors(&tenant).await;
+    let api: Api<Pod> = Api::namespaced(world.client.clone(), &tenant.namespace);
+    let before = pods(&tenant, "web").await;
+    assert_eq!(before.len(), 2);
+    for pod in &before {
+        // As kubectl drain does: the PodDisruptionBudget says when.
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        wait_until(&format!("{name} may be evicted"), LIMIT, async || {
+            api.evict(name, &EvictParams::default()).await.map(|_| ()).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+    wait_until("two other pods serve and the evicted are gone", LIMIT * 2, async || {
+        let all = world.list("Pod", Some(&tenant.namespace), "app.kubernetes.io/component=web").await;
+        let old = all.iter().filter(|pod| before.iter().any(|old| old["metadata"]["uid"] == pod["metadata"]["uid"])).count();
+        if all.len() == 2 && old == 0 { Ok(()) } else { Err(format!("{} pods, {old} of them old", all.len())) }
+    })
+    .await;
+    tenant.ready().await;
+    visitors.stop().await.nothing_lost("evictions");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real node: dev/test-real"]
+async fn a_new_password_loses_no_request() {
+    let tenant = planner::tenant("rotated", json!({})).await;
+    let before = tenant.secret("database").await;
+    let visitors = planner::visitors(&tenant).await;
+    tenant.annotate("tenantry.dev/rotate", "first").await;
+    let login = wait_until("the page shows another login", LIMIT, async || {
+        let login = tenant.secret("database").await["username"].clone();
+        let page = planner::page(&tenant).await.1;
+        if login != before["username"] && page.contains(&format!("<code>{login}</code>")) { Ok(login) } else { Err(login) }
+    })
+    .await;
+    let logins = format!("select rolname from pg_roles where rolcanlogin and rolname like '{}%'", tenant.owner());
+    wait_until("the old login is gone", LIMIT * 2, async || {
+        let logins = tenant.world.environment.postgres.admin(&logins).await;
+        if logins == login { Ok(()) } else { Err(logins) }
+    })
+    .await;
+    tenant.ready().await;
+    visitors.stop().await.nothing_lost("a rotation");
+}
