@@ -265,6 +265,12 @@ async fn check(context: &Context, server: &DatabaseServer) -> Outcome {
     if let Err(error) = &result {
         tracing::warn!(server = name, %error, "a database server can't be used");
     }
+    if was_up && !outcome.is_up() {
+        for known in context.memory.databases_on(&name) {
+            context.memory.doubt_database(&known.desired.uid);
+            context.queue.push(&known.desired.tenant, Urgency::Change);
+        }
+    }
     if !was_up && outcome.is_up() {
         tracing::info!(server = name, "a database server can be used again");
         for tenant in context.stores.tenants.state() {

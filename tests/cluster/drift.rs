@@ -26,7 +26,7 @@ fn content(object: &Value) -> Value {
     let mut content = object.clone();
     merge(
         &mut content,
-        &json!({"status": null, "metadata": {"resourceVersion": null, "generation": null, "managedFields": null, "uid": null, "creationTimestamp": null}}),
+        &json!({"status": null, "metadata": {"annotations": {"deployment.kubernetes.io/revision": null}, "resourceVersion": null, "generation": null, "managedFields": null, "uid": null, "creationTimestamp": null}}),
     );
     content
 }

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod database;
 mod deletion;
 mod drift;
 mod hosts;

@@ -230,7 +230,9 @@ async fn the_operator_touches_no_namespace_that_is_not_a_tenants() {
 
     refused("without the label", operator.try_create_dry(&namespace(&free, json!({}))).await, ONLY_TENANTS_NAMESPACES);
     refused("of another name", operator.try_create_dry(&namespace(&unique("other"), label.clone())).await, ONLY_TENANTS_NAMESPACES);
-    allowed("a tenant's namespace", operator.try_create_dry(&namespace(&free, label.clone())).await);
+    refused("of another tenant", operator.try_create_dry(&namespace(&free, label.clone())).await, ONLY_TENANTS_NAMESPACES);
+    let own = json!({"tenantry.dev/tenant": free.trim_start_matches("tenant-")});
+    allowed("a tenant's namespace", operator.try_create_dry(&namespace(&free, own)).await);
 
     let labelled = json!({"metadata": {"labels": label}});
     for name in ["kube-system", "default", NAMESPACE, plain.as_str(), foreign.as_str()] {
@@ -241,6 +243,7 @@ async fn the_operator_touches_no_namespace_that_is_not_a_tenants() {
     }
     let unlabelled = json!({"metadata": {"labels": {"tenantry.dev/tenant": null}}});
     refused("its own label", operator.try_merge("Namespace", None, &tenant.namespace, &unlabelled).await, ONLY_TENANTS_NAMESPACES);
+    refused("another's label", operator.try_merge("Namespace", None, &tenant.namespace, &labelled).await, ONLY_TENANTS_NAMESPACES);
     let annotated = json!({"metadata": {"annotations": {"example.com/seen": "yes"}}});
     allowed("its own namespace", operator.try_merge("Namespace", None, &tenant.namespace, &annotated).await);
     allowed("its own namespace", operator.try_delete_dry("Namespace", None, &tenant.namespace).await);

@@ -10,6 +10,7 @@ pub fn resource(kind: &str) -> ApiResource {
         "Plan" => ("tenantry.dev", "v1alpha1", "plans"),
         "DatabaseServer" => ("tenantry.dev", "v1alpha1", "databaseservers"),
         "Namespace" => ("", "v1", "namespaces"),
+        "Node" => ("", "v1", "nodes"),
         "Pod" => ("", "v1", "pods"),
         "Secret" => ("", "v1", "secrets"),
         "ConfigMap" => ("", "v1", "configmaps"),

@@ -52,13 +52,15 @@ impl World {
         self.own("Plan", "plan", manifests::small(), changes).await
     }
 
-    /// A database server of the test's own, in a region of its own, which has its name: the tests' Postgres with changes.
+    /// A database server of the test's own, in a region of its own, which has its name and a simulated node: the tests' Postgres with changes.
     pub async fn server(&self, changes: Value) -> String {
         let name = unique("server");
         let mut spec = self.environment.server_spec();
         merge(&mut spec, &json!({"region": name}));
         merge(&mut spec, &changes);
+        let region = spec["region"].as_str().unwrap_or_default().to_owned();
         self.create(&manifest("DatabaseServer", &name, spec)).await;
+        self.create(&node(&name, &region)).await;
         name
     }
 
@@ -74,4 +76,14 @@ impl World {
 async fn admin() -> Cluster {
     Environment::get().await;
     Cluster { client: Client::try_default().await.expect("a client") }
+}
+
+/// A simulated node in a region, with room for anything.
+fn node(name: &str, region: &str) -> Value {
+    let room = json!({"cpu": "256", "memory": "1Ti", "pods": "1000", "ephemeral-storage": "1Ti"});
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "topology.kubernetes.io/region": region}},
+        "status": {"allocatable": room, "capacity": room},
+    })
 }

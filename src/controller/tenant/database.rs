@@ -1,7 +1,7 @@
 //! The tenant's database: made where something changed, and otherwise left to the bulk look that asks a server for all its tenants at once.
 
 use super::Pass;
-use super::assess::{Assessment, Stop};
+use super::assess::{Assessment, Step, Stop};
 use super::memory::Verified;
 use super::secrets::Known;
 use crate::api::conditions;
@@ -31,6 +31,11 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, database: &Database, s
         context.memory.trust_database(&pass.uid, verified);
         context.servers.look_soon(&database.server);
         return Ok(());
+    }
+    if !context.servers.is_up(&database.server) {
+        // It is asked by one for all; each tenant is woken once it answers.
+        let message = format!("DatabaseServer {0} can't be used now: `kubectl get databaseserver {0} -o wide` says why", database.server);
+        return Err(Stop::failed(Step::Database, "DatabaseUnreachable", message));
     }
     let changes = context.servers.reach(context, server).await?.server.ensure(&desired).await?;
     for change in &changes {
