@@ -251,6 +251,11 @@ impl Assessment {
         self.verdicts.iter().any(|verdict| verdict.kind == kind && verdict.status == Some(true))
     }
 
+    /// Whether the pass didn't come to its end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_some()
+    }
+
     /// Whether this pass found out what the condition is.
     pub fn knows(&self, kind: &str) -> bool {
         self.verdicts.iter().any(|verdict| verdict.kind == kind)

@@ -37,6 +37,7 @@ pub async fn write(context: &Context, tenant: &Tenant, assessment: &Assessment) 
     }
     let uid = tenant.uid().unwrap_or_default();
     if let Some(written) = context.memory.of(&uid).status_written
+        && !assessment.is_stopped()
         && let Some(left) = may_wait(before, &status).checked_sub(written.elapsed()).filter(|left| !left.is_zero())
     {
         return Ok(Some(left));
