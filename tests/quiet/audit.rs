@@ -24,11 +24,13 @@ pub struct Request {
     pub resource: String,
     pub namespace: String,
     pub name: String,
+    /// Whether the API server did what it was asked to. It may refuse the first object in a namespace, before it knows of the RoleBinding there.
+    pub accepted: bool,
 }
 
 impl Request {
     fn is_write(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+        self.accepted && matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 
     fn is_lease(&self) -> bool {
@@ -62,6 +64,7 @@ impl Audit {
                     resource: format!("{}{subresource}", text(&object["resource"])),
                     namespace: text(&object["namespace"]),
                     name: text(&object["name"]),
+                    accepted: entry["responseStatus"]["code"].as_u64().is_some_and(|code| code < 400),
                 }
             })
             .filter(|request| !request.is_lease())
@@ -96,7 +99,7 @@ impl Audit {
 pub fn summary(requests: &[Request]) -> String {
     let mut counts = BTreeMap::<String, usize>::new();
     for request in requests {
-        let Request { verb, resource, namespace, name } = request;
+        let Request { verb, resource, namespace, name, .. } = request;
         *counts.entry(format!("{verb} {resource} {namespace}/{name}")).or_default() += 1;
     }
     counts.iter().map(|(what, count)| format!("  {count} × {what}")).collect::<Vec<_>>().join("\n")
