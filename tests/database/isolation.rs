@@ -87,7 +87,7 @@ const ATTEMPTS: &[(Control, &str)] = &[
     (Superuser, "CREATE FUNCTION planted() RETURNS int LANGUAGE c AS 'libc', 'abs'"),
     (Superuser, "CREATE EVENT TRIGGER planted ON ddl_command_start EXECUTE FUNCTION pg_catalog.planted()"),
     (Superuser, "CREATE PUBLICATION planted_{u} FOR ALL TABLES"),
-    (Superuser, "COPY (SELECT 1) TO PROGRAM 'true'"),
+    (Superuser, "COPY (SELECT 1) TO PROGRAM 'cat'"),
     (Superuser, "COPY (SELECT 1) TO '/dev/null'"),
     (Superuser, "SELECT pg_read_file('postgresql.conf')"),
     (Superuser, "SELECT pg_ls_dir('.')"),
