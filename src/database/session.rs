@@ -70,7 +70,7 @@ impl Session {
             .user(&address.user)
             .password(&address.password)
             .application_name("tenantry")
-            .options("-c search_path=pg_catalog,pg_temp -c default_transaction_read_only=off -c statement_timeout=30s -c lock_timeout=10s -c client_min_messages=warning")
+            .options("-c search_path=pg_catalog,pg_temp -c default_transaction_read_only=off -c statement_timeout=30s -c lock_timeout=10s -c client_min_messages=warning -c jit=off")
             .connect_timeout(CONNECT_TIMEOUT);
         let name = format!("{}:{}", address.host, address.port);
         let unreachable = |cause: String| DatabaseError::Unreachable { address: name.clone(), cause };
