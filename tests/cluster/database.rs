@@ -139,3 +139,20 @@ async fn a_server_that_cannot_be_reached_is_said_and_others_do_not_notice() {
     world.merge("DatabaseServer", None, &server, &json!({"spec": {"port": world.environment.postgres.port}})).await;
     hit.ready().await;
 }
+
+#[tokio::test]
+async fn a_secret_that_names_a_foreign_login_makes_none_of_it() {
+    let tenant = Tenant::new("edits").ready().await;
+    let (foreign, own) = (format!("{}_foreign", tenant.owner()), format!("{}.1", tenant.owner()));
+    let patch = json!({"stringData": {"username": foreign}});
+    tenant.world.merge("Secret", Some(&tenant.namespace), "database", &patch).await;
+    tenant.annotate("tenantry.dev/reconcile", "now").await;
+    wait_until("the Secret names the tenant's own login", LIMIT, async || {
+        let username = tenant.secret("database").await["username"].clone();
+        if username == own { Ok(()) } else { Err(username) }
+    })
+    .await;
+    wait_until("its password works", LIMIT, async || tenant.sql("select 1").await).await;
+    let postgres = &tenant.world.environment.postgres;
+    assert_eq!(postgres.admin(&format!("select rolname from pg_roles where rolname = '{foreign}'")).await, "");
+}

@@ -127,7 +127,9 @@ async fn generated(pass: &Pass<'_>, instance: &Instance) -> Result<SecretContent
 
 /// The login that the Secret has, unless a rotation is asked for that it doesn't answer.
 fn choose_login(instance: &Instance, found: Option<&DynamicObject>, rotation: Option<String>, authority: Option<Vec<u8>>) -> DatabaseLogin {
-    let before = found.and_then(login_of);
+    // A tenant's people may edit the Secret: a name that isn't one of this tenant's logins would make them another's.
+    let is_own = |name: &str| login_number(name).is_some_and(|number| instance.name.database_login(number) == name);
+    let before = found.and_then(login_of).filter(|(username, _)| is_own(username));
     let answered = found.and_then(|secret| secret.annotations().get(labels::ROTATED).cloned());
     match before {
         Some((username, password)) if rotation == answered || rotation.is_none() => {
