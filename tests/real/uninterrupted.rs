@@ -1,16 +1,28 @@
 //! Changes that no visitor notices: a new version, an eviction, a new password. A control shows that the visitors would notice.
 
 use crate::planner::{self, FIRST, SECOND, component, page_with, pods};
-use crate::support::{LIMIT, Tenant, World, wait_until};
+use crate::support::{LIMIT, Tenant, World, condition, wait_until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::EvictParams;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Two web pods and no autoscaler, which would be a second thing that happens.
 async fn two_web_pods(world: &World) -> String {
     let two = json!({"components": {"web": {"replicas": {"min": 2, "max": 2}}}, "database": {"connections": 40}});
     world.plan(two).await
+}
+
+/// Whether as many other web pods are ready, and these are gone.
+async fn replaced(tenant: &Tenant, before: &[Value]) -> Result<(), String> {
+    let all = tenant.world.list("Pod", Some(&tenant.namespace), "app.kubernetes.io/component=web").await;
+    let old = all.iter().filter(|pod| before.iter().any(|old| old["metadata"]["uid"] == pod["metadata"]["uid"])).count();
+    let ready = all.iter().filter(|pod| condition(pod, "Ready").is_some_and(|ready| ready.status == "True")).count();
+    if old == 0 && all.len() == before.len() && ready == all.len() {
+        Ok(())
+    } else {
+        Err(format!("{} pods, {ready} of them ready, {old} of them old", all.len()))
+    }
 }
 
 async fn updated(tenant: &Tenant) {
@@ -48,16 +60,20 @@ async fn a_new_version_with_a_migration_loses_no_request() {
 #[ignore = "needs a real node: dev/test-real"]
 async fn without_a_drain_requests_are_lost() {
     let world = planner::world().await;
-    let hasty = |spec: &mut serde_json::Value| component(spec, "web")["drainSeconds"] = 0.into();
-    let tenant = planner::tenant("hasty", json!({"blueprint": planner::changed(&world, hasty).await})).await;
+    let hasty = |spec: &mut Value| component(spec, "web")["drainSeconds"] = 0.into();
+    let blueprint = planner::changed(&world, hasty).await;
+    let tenant = planner::tenant("hasty", json!({"blueprint": blueprint})).await;
     let visitors = planner::visitors(&tenant).await;
-    // Each restart is a chance to lose one.
+    // Each restart of the web pod is a chance to lose one.
     let mut restarts = 0;
     while visitors.tally().lost.is_empty() {
         restarts += 1;
-        assert!(restarts <= 10, "ten restarts lost none of {} requests, so the visitors see no loss", visitors.tally().answered);
-        tenant.change(json!({"displayName": format!("Hasty {restarts}")})).await;
-        tenant.ready().await;
+        assert!(restarts <= 30, "30 restarts lost none of {} requests, so the visitors see no loss", visitors.tally().answered);
+        let before = pods(&tenant, "web").await;
+        let mut spec = world.get("Blueprint", None, &blueprint).await["spec"].take();
+        component(&mut spec, "web")["env"] = json!({"RESTART": restarts.to_string()});
+        world.merge("Blueprint", None, &blueprint, &json!({"spec": spec})).await;
+        wait_until("another web pod serves alone", LIMIT, async || replaced(&tenant, &before).await).await;
     }
     let tally = visitors.stop().await;
     eprintln!(
@@ -85,12 +101,7 @@ async fn evicting_every_pod_loses_no_request() {
         })
         .await;
     }
-    wait_until("two other pods serve and the evicted are gone", LIMIT * 2, async || {
-        let all = world.list("Pod", Some(&tenant.namespace), "app.kubernetes.io/component=web").await;
-        let old = all.iter().filter(|pod| before.iter().any(|old| old["metadata"]["uid"] == pod["metadata"]["uid"])).count();
-        if all.len() == 2 && old == 0 { Ok(()) } else { Err(format!("{} pods, {old} of them old", all.len())) }
-    })
-    .await;
+    wait_until("two other pods serve and the evicted are gone", LIMIT * 2, async || replaced(&tenant, &before).await).await;
     tenant.ready().await;
     visitors.stop().await.nothing_lost("evictions");
 }
