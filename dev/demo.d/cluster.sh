@@ -17,9 +17,14 @@ choose_cluster() {
     KUBECONFIG=$(realpath "$KUBECONFIG")
     cluster=$KUBECONFIG
     cluster_in_words="the cluster that $KUBECONFIG leads to"
+    local variable
     if [[ $KUBECONFIG =~ ^"$root/.local/"([^/]+)/kubeconfig$ ]]; then
       home=${BASH_REMATCH[1]}
       nodes=$(sed -n 's/^export TENANTRY_NODES=//p' "$root/.local/$home/env")
+    else
+      for variable in TENANTRY_POSTGRES_{HOST,USER,PASSWORD_FILE} TENANTRY_INGRESS PLANNER_REPOSITORY; do
+        [ -n "${!variable:-}" ] || fail "an existing cluster needs $variable; see dev/demo --help"
+      done
     fi
   elif [ -d "$state/node" ] || why=$("$here/real-node" can 2>&1); then
     nodes=real
@@ -28,10 +33,13 @@ choose_cluster() {
   fi
 
   # Two demos would share the operator's files.
-  before=$(sed -n 's/^export DEMO_CLUSTER=//p' "$env_file" 2>/dev/null || true)
+  before=$(recall DEMO_CLUSTER)
   [ "${before:-$cluster}" = "$cluster" ] || fail "the demo already runs on another cluster ($before): make demo-down first"
   set_env "DEMO_CLUSTER=$cluster"
 }
+
+# recall KEY prints what an earlier run noted with set_env.
+recall() { if [ -s "$env_file" ]; then sed -n "s/^export $1=//p" "$env_file"; fi; }
 
 build_tools() {
   if [ "$cluster" = own ] && [ "$nodes" = real ]; then "$here/build-tools" --real; else "$here/build-tools"; fi
@@ -39,7 +47,7 @@ build_tools() {
 
 start_cluster() {
   if [ "$cluster" = own ]; then
-    "$here/cluster" up "$name" --nodes "$nodes"
+    "$here/cluster" up "$name" --nodes "$nodes" 3>&- 4>&-
     KUBECONFIG=$state/kubeconfig
   fi
   export KUBECONFIG
@@ -48,15 +56,9 @@ start_cluster() {
 
 # start_postgres sets the TENANTRY_* variables that say where Postgres and the ingress are.
 start_postgres() {
-  if [ -z "$home" ]; then
-    local variable
-    for variable in TENANTRY_POSTGRES_{HOST,USER,PASSWORD_FILE} TENANTRY_INGRESS PLANNER_REPOSITORY; do
-      [ -n "${!variable:-}" ] || fail "an existing cluster needs $variable; see dev/demo --help"
-    done
-    return
-  fi
+  if [ -z "$home" ]; then return; fi # the environment says it
   if [ "$cluster" = own ]; then forget_former_data; fi
-  "$here/postgres" up "$home"
+  "$here/postgres" up "$home" 3>&- 4>&-
   # shellcheck source=/dev/null
   . "$root/.local/$home/env"
   if [ "$cluster" = own ]; then echo "$cluster_id" >"$state/postgres/cluster"; fi

@@ -5,19 +5,19 @@
 start_operator() {
   local pid command
   operator_kubeconfig
-  local port=${DEMO_OPERATOR_PORT:-}
-  if [ -z "$port" ]; then
-    port=$(free_port)
-    set_env "DEMO_OPERATOR_PORT=$port"
-    DEMO_OPERATOR_PORT=$port
+  set_env "DEMO_INGRESS=$TENANTRY_INGRESS"
+  listen=$(recall DEMO_LISTEN)
+  if [ -z "$listen" ]; then
+    listen=127.0.0.1:$(free_port)
+    set_env "DEMO_LISTEN=$listen"
   fi
-  command=("$operator" run --listen "127.0.0.1:$port" --log-format text --check-address "$TENANTRY_INGRESS")
+  command=("$operator" run --listen "$listen" --log-format text --check-address "$TENANTRY_INGRESS")
   if operator_is "${command[@]}"; then
     echo "the operator runs already"
     return
   fi
   stop_operator
-  NO_COLOR=1 KUBECONFIG=$state/operator.kubeconfig setsid "${command[@]}" </dev/null >>"$logs/operator.log" 2>&1 &
+  NO_COLOR=1 KUBECONFIG=$state/operator.kubeconfig setsid "${command[@]}" </dev/null >>"$logs/operator.log" 2>&1 3>&- 4>&- &
   pid=$!
   echo "$pid" >"$state/operator.pid"
   until_true 30 operator_leads || fail "the operator doesn't lead: see $logs/operator.log"
@@ -25,7 +25,7 @@ start_operator() {
 
 stop_operator() { stop_process "$state/operator.pid" "$operator"; }
 
-operator_leads() { [ "$(curl --silent --fail "http://127.0.0.1:$DEMO_OPERATOR_PORT/readyz")" = leading ]; }
+operator_leads() { [ "$(curl --silent --fail "http://$listen/readyz")" = leading ]; }
 
 # operator_is COMMAND…: it runs, is the program that was last built, and was started that way.
 operator_is() {

@@ -5,6 +5,11 @@
 put() { kubectl apply --server-side --force-conflicts --field-manager demo "$@"; }
 
 install_tenantry() {
+  # What somebody else installed, the demo neither changes nor, in the end, removes.
+  if [ -z "$(recall DEMO_INSTALLED)" ] && kubectl get crd tenants.tenantry.dev; then
+    fail "Tenantry is installed there already; the demo wants a cluster without it"
+  fi
+  set_env DEMO_INSTALLED=yes
   put --filename "$root/crds"
   kubectl wait --for condition=Established --timeout 30s --filename "$root/crds"
   put --filename "$root/config/rbac" --filename "$root/config/admission"
@@ -52,20 +57,20 @@ apply_tenants() {
   fi
 }
 
-# remove_tenants: the operator has to run, since it alone can take a tenant apart.
-remove_tenants() {
-  local others
-  kubectl get crd tenants.tenantry.dev || return 0
+# remove_product: the operator has to run, since it alone can take a tenant apart, and lets go of what tenants used.
+remove_product() {
+  local tenant others
   start_operator
   for tenant in $(kubectl get --filename "$manifests/tenants.yaml" --ignore-not-found --output name); do
     kubectl patch "$tenant" --type merge --patch '{"spec": {"deletion": {"policy": "Delete", "protected": false}}}'
   done
   kubectl delete --filename "$manifests/tenants.yaml" --ignore-not-found --timeout 300s
   others=$(kubectl get tenants --output name)
-  [ -z "$others" ] || fail "there are tenants that aren't the demo's; delete them first, or keep Tenantry: $others"
+  [ -z "$others" ] || fail "there are tenants that aren't the demo's; delete them first: $others"
+  kubectl delete --ignore-not-found --timeout 60s --filename "$manifests/blueprint.yaml" --filename "$manifests/plans.yaml"
+  kubectl delete databaseserver demo --ignore-not-found --timeout 60s
 }
 
 remove_tenantry() {
-  kubectl delete --ignore-not-found --filename "$manifests/blueprint.yaml" --filename "$manifests/plans.yaml" --timeout 60s
   kubectl delete --ignore-not-found --timeout 60s --filename "$root/config/admission" --filename "$root/config/rbac" --filename "$root/crds"
 }

@@ -25,14 +25,14 @@ follow_tenants() {
         ready[$tenant]=yes
         show_change Ready True Ready "after $((SECONDS - applied_at)) s"
       fi
-    done < <(conditions)
+    done < <(conditions ne; conditions eq)
     sleep 0.5
   done
 }
 
-# conditions prints NAME|TYPE|STATUS|REASON|MESSAGE of all that are true to the manifest as it is now.
+# conditions ne|eq prints NAME|TYPE|STATUS|REASON|MESSAGE of conditions that speak of the manifest as it is now: all but Ready, or Ready alone.
 conditions() {
-  kubectl get --filename "$manifests/tenants.yaml" --output go-template='{{range .items}}{{$tenant := .}}{{range .status.conditions}}{{if eq .observedGeneration $tenant.metadata.generation}}{{$tenant.metadata.name}}|{{.type}}|{{.status}}|{{.reason}}|{{printf "%.150q" .message}}
+  kubectl get --filename "$manifests/tenants.yaml" --output go-template='{{range .items}}{{$tenant := .}}{{range .status.conditions}}{{if and ('"$1"' .type "Ready") (eq .observedGeneration $tenant.metadata.generation)}}{{$tenant.metadata.name}}|{{.type}}|{{.status}}|{{.reason}}|{{printf "%.150q" .message}}
 {{end}}{{end}}{{end}}'
 }
 
@@ -60,14 +60,14 @@ show_tenants() {
   echo
   while IFS='|' read -r tenant customer url; do
     echo "${bold}$customer${plain}  $url"
-    if [ "$nodes" = real ]; then echo "    $(curl_for "$url")"; fi
+    echo "    $(curl_for "$url")"
   done < <(kubectl get --filename "$manifests/tenants.yaml" --output go-template='{{range .items}}{{.metadata.name}}|{{.spec.displayName}}|{{.status.url}}
 {{end}}')
   if [ "$nodes" = simulated ]; then
     cat <<'TEXT'
 
-The nodes are simulated: no program runs on them, so these pages don't exist, and pods and migrations only look
-as if they ran. All else is real: the API server, the operator, what it makes for each tenant, and Postgres with a
+The nodes are simulated: no program runs on them, so the local ingress answers in their place, and pods and
+migrations only look as if they ran. All else is real: the API server, the operator, what it makes for each tenant, and Postgres with a
 schema, an owner and a login for each.
 TEXT
   fi
@@ -80,7 +80,7 @@ Look around:
     kubectl patch tenant acme --type merge --patch '{"spec": {"branding": {"primaryColor": "#7a1fa2"}}}'
 Credentials of a tenant's database (password, URL, …) are in its Secret:
     kubectl get secret database --namespace tenant-acme --output go-template='{{range \$key, \$value := .data}}{{\$key}}: {{\$value | base64decode}}{{"\n"}}{{end}}'
-Logs: ${logs#"$root"/}. Metrics: http://127.0.0.1:$DEMO_OPERATOR_PORT/metrics. The end: make demo-down
+Logs: ${logs#"$root"/}. Metrics: http://$listen/metrics. The end: make demo-down
 TEXT
 }
 

@@ -12,22 +12,27 @@ fi
 
 # step WHAT HOW-LONG COMMAND… runs the command. It is no subshell: what the command sets stays set.
 step() {
-  local what=$1 long=$2 from status=0 begin=$SECONDS
-  shift 2
+  local begin=$SECONDS
+  step_what=$1
   mkdir -p "$logs"
-  printf '%s' "${bold}$what${plain} ${dim}($long)${plain} "
-  echo "--- $what: $*" >>"$step_log"
-  from=$(wc -l <"$step_log")
-  trap 'step_failed "$what" "$from"' EXIT
+  printf '%s' "${bold}$1${plain} ${dim}($2)${plain} "
+  shift 2
+  echo "--- $step_what: $*" >>"$step_log"
+  step_from=$(wc -l <"$step_log")
+  # Where the command ends the script, output still goes to the log then; 3 and 4 lead past it. What goes on
+  # running must not inherit them, or whoever reads our output waits for its end.
+  exec 3>&1 4>&2
+  trap 'step_failed >&3 2>&4' EXIT
   "$@" </dev/null >>"$step_log" 2>&1
   trap - EXIT
+  exec 3>&- 4>&-
   echo "${green}ok${plain}, $((SECONDS - begin)) s"
 }
 
 step_failed() {
   echo "${red}FAILED${plain}"
   {
-    tail -n "+$(($2 + 1))" "$step_log" | tail -n 20 | sed 's/^/    /'
-    echo "$1: failed. Its whole log is in ${step_log#"$root"/}; run again, the demo goes on from here."
+    tail -n "+$((step_from + 1))" "$step_log" | tail -n 20 | sed 's/^/    /'
+    echo "$step_what: failed. Its whole log is in ${step_log#"$root"/}; run again, the demo goes on from here."
   } >&2
 }
