@@ -326,11 +326,11 @@ pub fn is_within(desired: &Value, live: &Value) -> bool {
     }
 }
 
+/// Whether a value is the same as none. `false` and 0 are not: where a field is missing, the default may be otherwise.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::Bool(value) => !value,
-        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Bool(_) | Value::Number(_) => false,
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.iter().all(is_empty),
         Value::Object(fields) => fields.values().all(is_empty),
@@ -372,6 +372,7 @@ mod tests {
         assert!(is_within(&json!({"spec": {"list": [{"name": "b"}]}}), &live));
         assert!(is_within(&json!({"spec": {"none": {}}}), &live));
         assert!(!is_within(&json!({"spec": {"replicas": 3}}), &live));
+        assert!(!is_within(&json!({"spec": {"automountServiceAccountToken": false}}), &live));
         assert!(!is_within(&json!({"spec": {"list": [{"name": "c"}]}}), &live));
     }
 }

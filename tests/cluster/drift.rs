@@ -9,6 +9,7 @@ fn edits() -> Vec<(&'static str, &'static str, Value)> {
         ("ConfigMap", "settings", json!({"data": {"LANGUAGE_CODE": "xx"}})),
         ("Secret", "generated", json!({"data": {"SECRET_KEY": null}})),
         ("ServiceAccount", "instance", json!({"automountServiceAccountToken": true})),
+        ("ServiceAccount", "instance", json!({"automountServiceAccountToken": null})),
         ("Service", "web", json!({"spec": {"ports": [{"name": "main", "port": 9999, "targetPort": "main", "protocol": "TCP"}]}})),
         ("Deployment", "worker", json!({"spec": {"template": {"spec": {"securityContext": {"runAsNonRoot": false}}}}})),
         ("Ingress", "instance", json!({"spec": {"rules": [{"host": "other.example.com"}]}})),
