@@ -88,7 +88,7 @@ impl Applier<'_> {
         }
         let object: DynamicObject = serde_json::from_value(content).unwrap_or_else(|_| empty(&desired.key));
         let parameters = PostParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
-        let started = std::time::Instant::now();
+        let started = tokio::time::Instant::now();
         loop {
             match api.create(&parameters, &object).await {
                 Ok(created) => {

@@ -55,7 +55,7 @@ pub async fn run(context: Arc<Context>, writers: Writers) -> Result<(), StartErr
 
 async fn work(context: Arc<Context>) {
     while let Some(name) = context.queue.next().await {
-        let started = std::time::Instant::now();
+        let started = tokio::time::Instant::now();
         // A panic is one tenant's failure, not the end of a worker.
         let result = AssertUnwindSafe(tenant::reconcile(&context, &name)).catch_unwind().await;
         let outcome = match result {

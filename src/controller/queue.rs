@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// What is more urgent comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +85,7 @@ impl Queue {
             };
             match wait {
                 Some(at) => {
-                    let _ = tokio::time::timeout_at(at.into(), self.changed.notified()).await;
+                    let _ = tokio::time::timeout_at(at, self.changed.notified()).await;
                 }
                 None => self.changed.notified().await,
             }

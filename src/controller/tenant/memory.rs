@@ -4,7 +4,7 @@ use super::{probe, secrets};
 use crate::database::DesiredDatabase;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// What is remembered of all tenants, by UID.
 #[derive(Default)]

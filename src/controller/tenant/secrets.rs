@@ -17,7 +17,8 @@ use rand::RngExt;
 use rand::distr::Alphanumeric;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often the Secrets are read, since nothing may watch them; spread, so that tenants that were made together are not read together.
 const READ_EVERY: std::ops::Range<u64> = 900..1800;

@@ -10,7 +10,8 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Reasons of a tenant that is being changed, which is no news to who changes it.
 const UNDER_WAY: [&str; 8] =
