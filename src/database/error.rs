@@ -103,7 +103,17 @@ pub enum DatabaseError {
     },
 }
 
+/// A database, or a schema in one, in words.
+pub(super) fn place_name(database: &str, schema: Option<&str>) -> String {
+    schema.map_or_else(|| format!("database {database}"), |schema| format!("schema {schema} of database {database}"))
+}
+
 impl DatabaseError {
+    /// The data is in one database (and schema), and another is asked for.
+    pub fn place_changed(found: (&str, Option<&str>), wanted: (&str, Option<&str>)) -> Self {
+        Self::PlaceChanged { found: place_name(found.0, found.1), wanted: place_name(wanted.0, wanted.1) }
+    }
+
     /// The CamelCase reason for a condition.
     pub fn reason(&self) -> &'static str {
         match self {

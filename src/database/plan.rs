@@ -1,5 +1,6 @@
 //! What has to be changed to bring a tenant's database from what is to what should be. Pure: it knows no connection.
 
+use super::error::place_name;
 use super::identifier::{identifier, literal};
 use super::identity::{GroupIdentity, Identity, LoginIdentity, State};
 use super::survey::{EXTENSION_SCHEMA, Membership, Observed, ObservedPlace, ObservedRole, ObservedServer, ObservedTenant};
@@ -94,16 +95,10 @@ fn identity(desired: &DesiredDatabase, tenant: &ObservedTenant) -> Result<Option
         return Err(DatabaseError::FormerTenant { uid: identity.uid });
     }
     if (&identity.database, &identity.schema) != (&desired.database, &desired.schema) {
-        return Err(DatabaseError::PlaceChanged {
-            found: place_name(&identity.database, identity.schema.as_deref()),
-            wanted: place_name(&desired.database, desired.schema.as_deref()),
-        });
+        let (found, wanted) = ((&*identity.database, identity.schema.as_deref()), (&*desired.database, desired.schema.as_deref()));
+        return Err(DatabaseError::place_changed(found, wanted));
     }
     Ok(Some(identity))
-}
-
-fn place_name(database: &str, schema: Option<&str>) -> String {
-    schema.map_or_else(|| format!("database {database}"), |schema| format!("schema {schema} of database {database}"))
 }
 
 /// Data that was there must still be there, and must be this tenant's.

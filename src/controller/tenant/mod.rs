@@ -115,6 +115,7 @@ impl<'a> Pass<'a> {
         self.context.hosts.take(&self.uid)?;
         let server = if blueprint.spec.database.is_some() { Some(self.server().await?) } else { None };
         let instance = self.resolve(&blueprint, &plan, server.as_deref())?;
+        self.stays_in_place(instance.database.as_ref())?;
         assessment.instance(&instance);
 
         let settings = &self.context.configuration.settings;
@@ -175,6 +176,16 @@ impl<'a> Pass<'a> {
             now: &Time(jiff::Timestamp::now()),
         };
         Ok(resolve(&inputs)?)
+    }
+
+    /// Data is never moved. Said before anything is written: a Secret that speaks of another place would cut off the pods that run.
+    fn stays_in_place(&self, database: Option<&Database>) -> Result<(), Stop> {
+        let held = self.tenant.status.as_ref().and_then(|status| status.database.as_ref());
+        let (Some(held), Some(database)) = (held, database) else { return Ok(()) };
+        if (&held.name, &held.schema) == (&database.name, &database.schema) {
+            return Ok(());
+        }
+        Err(DatabaseError::place_changed((&held.name, held.schema.as_deref()), (&database.name, database.schema.as_deref())).into())
     }
 
     /// The server that the tenant is on, or now comes to.
