@@ -8,6 +8,7 @@ mod support;
 
 mod audit;
 mod handover;
+mod outages;
 mod requests;
 
 use support::{Environment, Operator, World, kubectl};

@@ -1,6 +1,6 @@
 //! Postgres as its users see it: by `psql`, with libpq's own reading of a URL.
 
-use super::environment::Environment;
+use super::environment::{Environment, variable};
 use std::process::Stdio;
 use tokio::process::Command;
 
@@ -19,6 +19,22 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// The one that dev/postgres started.
+    pub fn from_environment() -> Self {
+        let read = |name| std::fs::read_to_string(variable(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self {
+            host: variable("TENANTRY_POSTGRES_HOST"),
+            port: variable("TENANTRY_POSTGRES_PORT").parse().expect("TENANTRY_POSTGRES_PORT is a port"),
+            database: variable("TENANTRY_POSTGRES_DATABASE"),
+            user: variable("TENANTRY_POSTGRES_USER"),
+            password: read("TENANTRY_POSTGRES_PASSWORD_FILE"),
+            authority: read("TENANTRY_POSTGRES_CA_FILE"),
+            authority_file: variable("TENANTRY_POSTGRES_CA_FILE"),
+            superuser: variable("TENANTRY_POSTGRES_SUPERUSER_URL"),
+            log: variable("TENANTRY_POSTGRES_LOG"),
+        }
+    }
+
     /// Runs SQL as the superuser in the shared database; fails the test where it fails.
     pub async fn admin(&self, sql: &str) -> String {
         self.admin_in(&self.database, sql).await

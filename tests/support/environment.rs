@@ -80,18 +80,7 @@ impl Environment {
 
     async fn make() -> Self {
         let (kubeconfig, ingress) = (variable("KUBECONFIG"), variable("TENANTRY_INGRESS"));
-        let read = |name| std::fs::read_to_string(variable(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let postgres = Postgres {
-            host: variable("TENANTRY_POSTGRES_HOST"),
-            port: variable("TENANTRY_POSTGRES_PORT").parse().expect("TENANTRY_POSTGRES_PORT is a port"),
-            database: variable("TENANTRY_POSTGRES_DATABASE"),
-            user: variable("TENANTRY_POSTGRES_USER"),
-            password: read("TENANTRY_POSTGRES_PASSWORD_FILE"),
-            authority: read("TENANTRY_POSTGRES_CA_FILE"),
-            authority_file: variable("TENANTRY_POSTGRES_CA_FILE"),
-            superuser: variable("TENANTRY_POSTGRES_SUPERUSER_URL"),
-            log: variable("TENANTRY_POSTGRES_LOG"),
-        };
+        let postgres = Postgres::from_environment();
         let environment = Self {
             postgres,
             door: door::open(ingress),
@@ -148,12 +137,12 @@ impl Environment {
     }
 }
 
-fn variable(name: &str) -> String {
+pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} isn't set, so there is no cluster and no Postgres to test with: run dev/test"))
 }
 
 /// The Secret of the operator's login to the tests' Postgres.
-fn admin_secret(postgres: &Postgres) -> Value {
+pub fn admin_secret(postgres: &Postgres) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "postgres", "namespace": NAMESPACE},
         "data": {
@@ -166,9 +155,14 @@ fn admin_secret(postgres: &Postgres) -> Value {
 
 /// `kubectl`, of the version that dev/build-tools builds where there is one.
 pub fn kubectl(arguments: &[&str]) -> Result<String, String> {
+    kubectl_with(Path::new(&variable("KUBECONFIG")), arguments)
+}
+
+/// The same for another cluster.
+pub fn kubectl_with(kubeconfig: &Path, arguments: &[&str]) -> Result<String, String> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join(".local/bin/kubectl");
     let program = if built.exists() { built } else { PathBuf::from("kubectl") };
-    let output = Command::new(program).args(arguments).output().expect("kubectl starts");
+    let output = Command::new(program).args(arguments).env("KUBECONFIG", kubeconfig).output().expect("kubectl starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }

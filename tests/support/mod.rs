@@ -12,7 +12,7 @@ mod database;
 mod door;
 mod environment;
 mod kinds;
-mod manifests;
+pub mod manifests;
 mod operator;
 mod proxy;
 mod tenant;
@@ -21,7 +21,7 @@ mod world;
 
 pub use cluster::Cluster;
 pub use database::{Postgres, psql};
-pub use environment::{Environment, NAMESPACE, REGION, SERVICE_ACCOUNT, kubectl};
+pub use environment::{Environment, NAMESPACE, REGION, SERVICE_ACCOUNT, admin_secret, kubectl, kubectl_with, variable};
 pub use manifests::{manifest, merge};
 pub use operator::{Operator, http_get};
 pub use proxy::Proxy;

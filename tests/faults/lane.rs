@@ -1,0 +1,419 @@
+//! One lane of a campaign: an API server, a database and an operator of its own, through which one run goes after the other.
+
+use crate::controllers;
+use crate::operator::{Journal, Operator, Start};
+use crate::snapshot::{self, Snapshot};
+use crate::support::{Cluster, NAMESPACE, Postgres, REGION, admin_secret, kubectl_with, manifest, manifests, merge, psql, wait_until};
+use crate::traffic::{Effect, Planned, Point, Side, Traffic};
+use crate::workloads::Workload;
+use crate::{api, sql};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use kube::Client;
+use kube::config::Kubeconfig;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Nothing was asked for so many ticks of the operator's clock: what was asked for is done, or will not be.
+const QUIET: u64 = 80;
+/// The same where nothing tells what the end looks like.
+const QUIET_FOR_GOOD: u64 = 500;
+/// How long watches hold back at most.
+const HELD: u64 = 400;
+/// How long a run may take.
+const LIMIT: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(4);
+
+pub struct Lane {
+    pub name: String,
+    pub cluster: Cluster,
+    pub postgres: Postgres,
+    pub traffic: Arc<Traffic>,
+    pub names: Vec<(String, String)>,
+    start: Start,
+    operator: Option<Operator>,
+    /// The values of the tenant's Secrets at the end of the last run.
+    secrets: Values,
+    /// The rows that each tenant's product has written, by namespace.
+    rows: BTreeMap<String, u32>,
+}
+
+/// The values of Secrets, by namespace, name and key.
+type Values = BTreeMap<(String, String, String), String>;
+
+/// What a run without faults comes to.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// What it asks, every time.
+    pub points: BTreeSet<Point>,
+    /// What there is at the end.
+    pub snapshot: Snapshot,
+    /// What was made, how often.
+    pub made: BTreeMap<String, usize>,
+    /// What was deleted.
+    pub deleted: BTreeSet<String>,
+    /// Statements that drop something or set a password.
+    pub grave_statements: BTreeSet<String>,
+}
+
+impl Lane {
+    /// Makes the cluster of this kubeconfig ready.
+    pub async fn prepare(number: usize, kubeconfig: &Path) -> Self {
+        let name = format!("lane{number}");
+        let text = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+        let mut config = kube::Config::from_custom_kubeconfig(text, &Default::default()).await.expect("a kubeconfig");
+        config.default_retry = false;
+        let cluster = Cluster { client: Client::try_from(config).expect("a client") };
+        let mut postgres = Postgres::from_environment();
+        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds").display().to_string();
+        kubectl_with(kubeconfig, &["apply", "--server-side", "--force-conflicts", "--filename", &crds]).expect("the kinds are installed");
+        kubectl_with(kubeconfig, &["wait", "--for", "condition=Established", "--filename", &crds, "--timeout", "30s"]).expect("served");
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        cluster.apply(&namespace).await;
+        cluster.apply(&admin_secret(&postgres)).await;
+        for kind in ["Tenant", "Blueprint", "Plan", "DatabaseServer"] {
+            wait_until(&format!("{kind} is served"), Duration::from_secs(30), async || cluster.try_list(kind, None, "").await).await;
+        }
+        controllers::start(&cluster);
+        let traffic = Arc::new(Traffic::default());
+        let journal = Arc::new(Journal::default());
+        let names = vec![(name.clone(), "T".to_owned())];
+        let api = api::serve(cluster.client.clone(), traffic.clone(), names.clone()).await;
+        let upstream = sql::Upstream { host: postgres.host.clone(), port: postgres.port, authority: postgres.authority.clone() };
+        let sql = sql::serve(upstream, traffic.clone(), names.clone()).await;
+        let names = [names, vec![(sql.to_string(), "PORT".to_owned())]].concat();
+        postgres.database = name.clone();
+        let start = Start { api, door: open_door(traffic.clone()).await, traffic: traffic.clone(), journal };
+        let mut lane =
+            Self { name, cluster, postgres, traffic, names, start, operator: None, secrets: Values::new(), rows: BTreeMap::new() };
+        lane.clear().await;
+        lane.postgres.admin_in("postgres", &format!("CREATE DATABASE {} OWNER {}", lane.name, lane.postgres.user)).await;
+        let server = json!({
+            "host": "127.0.0.1", "port": sql, "database": lane.name, "adminSecret": {"name": "postgres"}, "tls": {"mode": "Disable"},
+            "region": REGION,
+        });
+        let manifests = [
+            manifest("DatabaseServer", "main", server),
+            manifest("Plan", "small", manifests::small()),
+            manifest("Plan", "large", manifests::large()),
+        ];
+        for object in manifests {
+            lane.cluster.apply(&object).await;
+        }
+        lane.replace_blueprint(json!({})).await;
+        lane
+    }
+
+    /// Takes everything of the lane's tenant away, whatever it looks like.
+    pub async fn clear(&mut self) {
+        self.operator = None;
+        self.traffic.release();
+        for kind in ["Tenant", "Blueprint", "Plan", "DatabaseServer"] {
+            for object in self.cluster.list(kind, None, "").await {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                let _ = self.cluster.try_merge(kind, None, name, &json!({"metadata": {"finalizers": null}})).await;
+                if kind == "Tenant" {
+                    let _ = self.cluster.try_delete(kind, None, name).await;
+                }
+            }
+        }
+        for namespace in self.cluster.list("Namespace", None, "app.kubernetes.io/managed-by=tenantry").await {
+            let name = namespace["metadata"]["name"].as_str().unwrap_or_default();
+            let _ = self.cluster.try_delete("Namespace", None, name).await;
+            controllers::end_namespace(&self.cluster, name).await;
+        }
+        wait_until("the lane's cluster is empty", Duration::from_secs(30), async || {
+            let left = self.cluster.list("Namespace", None, "app.kubernetes.io/managed-by=tenantry").await;
+            if left.is_empty() { Ok(()) } else { Err(format!("{} namespaces are left", left.len())) }
+        })
+        .await;
+        let lane = &self.name;
+        let roles = self
+            .postgres
+            .admin_in(
+                "postgres",
+                &format!("SELECT quote_ident(rolname) FROM pg_roles WHERE rolname LIKE 'tenant\\_{lane}%' OR rolname = 'tenantry.{lane}'"),
+            )
+            .await;
+        self.postgres.admin_in("postgres", &format!("DROP DATABASE IF EXISTS {lane} WITH (FORCE)")).await;
+        for role in roles.lines() {
+            self.postgres.admin_in("postgres", &format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
+        }
+    }
+
+    /// The same, and the shared database is there again.
+    pub async fn begin_anew(&mut self) {
+        self.clear().await;
+        self.postgres.admin_in("postgres", &format!("CREATE DATABASE {} OWNER {}", self.name, self.postgres.user)).await;
+        self.replace_blueprint(json!({})).await;
+    }
+
+    pub async fn create_tenant(&self) {
+        self.create_tenant_named(&self.name).await;
+    }
+
+    pub async fn create_tenant_named(&self, name: &str) {
+        let spec = json!({
+            "displayName": "Customer", "blueprint": "sample", "plan": "small", "region": REGION, "deletion": {"policy": "Delete"},
+        });
+        self.cluster.create(&manifest("Tenant", name, spec)).await;
+    }
+
+    pub async fn delete_tenant(&self) {
+        self.cluster.delete("Tenant", None, &self.name).await;
+    }
+
+    pub async fn change_tenant(&self, patch: Value) {
+        self.cluster.merge("Tenant", None, &self.name, &patch).await;
+    }
+
+    pub async fn change_blueprint(&self, changes: Value) {
+        self.cluster.merge("Blueprint", None, "sample", &json!({"spec": changes})).await;
+    }
+
+    /// What nobody should do: takes the blueprint away under its tenant, and makes another of its name.
+    pub async fn replace_blueprint(&self, changes: Value) {
+        let mut spec = manifests::blueprint();
+        merge(&mut spec, &changes);
+        let _ = self.cluster.try_delete("Blueprint", None, "sample").await;
+        // The operator may set its finalizer again meanwhile.
+        while self.cluster.find("Blueprint", None, "sample").await.is_some() {
+            let _ = self.cluster.try_merge("Blueprint", None, "sample", &json!({"metadata": {"finalizers": null}})).await;
+        }
+        self.cluster.create(&manifest("Blueprint", "sample", spec)).await;
+    }
+
+    /// What operators said since the run began.
+    pub fn journal(&self) -> String {
+        self.start.journal.text()
+    }
+
+    /// One run without faults: what it comes to.
+    pub async fn rehearse(&mut self, workload: Workload) -> Result<Expected, String> {
+        self.ask(workload, Vec::new()).await;
+        let snapshot = self.settle(workload, None).await?;
+        let expected = self.expected(snapshot);
+        self.keep_secrets(workload).await?;
+        self.stay(workload, &expected.snapshot).await?;
+        Ok(expected)
+    }
+
+    /// The tenant's login works, and no value is another than before, unless that was asked for.
+    async fn keep_secrets(&mut self, workload: Workload) -> Result<(), String> {
+        if workload == Workload::Delete {
+            self.secrets.clear();
+            return Ok(());
+        }
+        let mut values = Values::new();
+        for secret in self.cluster.list("Secret", None, "app.kubernetes.io/managed-by=tenantry").await {
+            for (key, value) in secret["data"].as_object().into_iter().flatten() {
+                let of = |field: &str| secret["metadata"][field].as_str().unwrap_or_default().to_owned();
+                let decoded = BASE64.decode(value.as_str().unwrap_or_default()).unwrap_or_default();
+                values.insert((of("namespace"), of("name"), key.clone()), String::from_utf8_lossy(&decoded).into_owned());
+            }
+        }
+        let may_change = |secret: &str| workload == Workload::Create || (workload == Workload::Rotate && secret == "database");
+        let before = std::mem::replace(&mut self.secrets, values.clone());
+        let changed: Vec<_> = values.iter().filter(|(name, value)| !may_change(&name.1) && before.get(*name) != Some(value)).collect();
+        if !changed.is_empty() {
+            return Err(format!("values of Secrets changed: {:?}", changed.iter().map(|(name, _)| name).collect::<Vec<_>>()));
+        }
+        for tenant in values.keys().map(|(namespace, ..)| namespace).collect::<BTreeSet<_>>() {
+            self.use_database(workload, tenant, &values).await?;
+        }
+        Ok(())
+    }
+
+    /// Does as the tenant's product does: logs in with what the Secret says, finds all rows that it wrote, and writes one more.
+    async fn use_database(&mut self, workload: Workload, tenant: &str, values: &Values) -> Result<(), String> {
+        let value = |key: &str| {
+            values
+                .get(&(tenant.to_owned(), "database".to_owned(), key.to_owned()))
+                .ok_or(format!("Secret database of {tenant} has no {key}"))
+        };
+        let (user, password) = (value("username")?, value("password")?);
+        let (host, port) = (&self.postgres.host, self.postgres.port);
+        let url = format!("postgresql://{user}:{password}@{host}:{port}/{}?sslmode=require", self.name);
+        let rows = "CREATE TABLE IF NOT EXISTS kept (line text); INSERT INTO kept VALUES ('a'); SELECT count(*) FROM kept";
+        let count = psql(&url, rows).await.map_err(|error| format!("the login of the Secret doesn't work: {error}"))?;
+        let count: u32 = count.parse().map_err(|_| format!("the rows can't be counted: {count}"))?;
+        let before = self.rows.insert(tenant.to_owned(), count).filter(|_| workload != Workload::Create).unwrap_or_default();
+        if count == before + 1 { Ok(()) } else { Err(format!("{tenant} has {count} rows, and wrote {}", before + 1)) }
+    }
+
+    /// One run with faults; tells what differs from what is expected.
+    pub async fn run(&mut self, workload: Workload, plan: Vec<Planned>, expected: &Expected) -> Result<(), String> {
+        self.ask(workload, plan).await;
+        let snapshot = self.settle(workload, Some(&expected.snapshot)).await?;
+        let found = self.expected(snapshot);
+        let mut wrong = Vec::new();
+        if found.made != expected.made {
+            wrong.push(format!("made, and how often: {}", differing(&expected.made, &found.made)));
+        }
+        if found.deleted != expected.deleted {
+            wrong.push(format!("deleted: {:?} instead of {:?}", found.deleted, expected.deleted));
+        }
+        let mut more: Vec<_> = found.grave_statements.difference(&expected.grave_statements).collect();
+        // A password that nobody was given yet is lost with the operator that made it.
+        more.retain(|sql| {
+            !(matches!(workload, Workload::Create | Workload::Rotate) && sql.starts_with("ALTER ROLE \"tenant_T.n\" PASSWORD"))
+        });
+        if !more.is_empty() {
+            wrong.push(format!("statements that nobody asked for: {more:?}"));
+        }
+        let panics = self.start.journal.panics();
+        if !panics.is_empty() {
+            wrong.push(format!("panics: {panics:?}"));
+        }
+        if !wrong.is_empty() {
+            return Err(wrong.join("\n"));
+        }
+        self.keep_secrets(workload).await?;
+        self.stay(workload, &expected.snapshot).await
+    }
+
+    async fn ask(&mut self, workload: Workload, plan: Vec<Planned>) {
+        if workload == Workload::Create {
+            self.operator = None;
+        }
+        self.start.journal.clear();
+        self.traffic.begin(plan, self.version().await);
+        if self.operator.is_none() {
+            self.operator = Some(Operator::start(self.start.clone()));
+        }
+        workload.ask(self).await;
+    }
+
+    /// Waits for the end, starting the operator again whenever it has ended; it is there when all is as expected and nothing more is asked.
+    async fn settle(&mut self, workload: Workload, expected: Option<&Snapshot>) -> Result<Snapshot, String> {
+        let began = Instant::now();
+        let mut seen = Vec::new();
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            self.tend().await;
+            let enough = if expected.is_some() { QUIET } else { QUIET_FOR_GOOD };
+            if self.traffic.quiet_for() >= enough && self.traffic.held_for().is_none() {
+                let tenants = self.cluster.list("Tenant", None, "").await;
+                if workload.is_done(&tenants) {
+                    let snapshot = snapshot::take(self).await;
+                    let Some(expected) = expected else { return Ok(snapshot) };
+                    seen = snapshot::difference(expected, &snapshot);
+                    if seen.is_empty() {
+                        return Ok(snapshot);
+                    }
+                } else {
+                    seen = tenants.iter().map(|tenant| format!("not done: {}", tenant["status"])).collect();
+                }
+            }
+            if began.elapsed() > LIMIT {
+                return Err(format!("after {} s:\n{}\n{}", LIMIT.as_secs(), seen.join("\n"), self.traffic.state()));
+            }
+        }
+    }
+
+    /// Starts an operator that has ended again, and lets watches that hold back speak.
+    async fn tend(&mut self) {
+        if self.traffic.is_crashed() || self.operator.as_ref().is_none_or(Operator::has_ended) {
+            if let Some(operator) = self.operator.take() {
+                tokio::task::block_in_place(|| operator.kill());
+            }
+            self.traffic.revive();
+            self.operator = Some(Operator::start(self.start.clone()));
+        }
+        if self.traffic.held_for().is_some_and(|held| held > HELD || self.traffic.quiet_for() > QUIET) {
+            self.traffic.release();
+        }
+    }
+
+    /// Asks for a second look at everything: nothing is written, and nothing differs.
+    async fn stay(&mut self, workload: Workload, expected: &Snapshot) -> Result<(), String> {
+        if workload == Workload::Delete {
+            return Ok(());
+        }
+        self.traffic.begin(Vec::new(), self.version().await);
+        let again = json!({"metadata": {"annotations": {"tenantry.dev/reconcile": format!("{:?}", Instant::now())}}});
+        for tenant in self.cluster.list("Tenant", None, "").await {
+            self.cluster.merge("Tenant", None, tenant["metadata"]["name"].as_str().unwrap_or_default(), &again).await;
+        }
+        let began = Instant::now();
+        // It has looked once it has asked for the Secrets that nothing may watch; what is refused before that asks for nothing.
+        let asks = |points: &BTreeSet<Point>| points.iter().any(|point| point.what.contains("/secrets/"));
+        let refused = workload == Workload::RefusedIsolation;
+        while !(asks(&self.traffic.points()) || refused) || self.traffic.quiet_for() < QUIET {
+            if began.elapsed() > LIMIT {
+                return Err("it doesn't look again when it is asked to".to_owned());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let writes: Vec<_> = self.traffic.writes().into_iter().map(|effect| effect.what).collect();
+        if !writes.is_empty() {
+            return Err(format!("a second look writes: {writes:?}"));
+        }
+        let differs = snapshot::difference(expected, &snapshot::take(self).await);
+        if differs.is_empty() { Ok(()) } else { Err(format!("after a second look:\n{}", differs.join("\n"))) }
+    }
+
+    fn expected(&self, snapshot: Snapshot) -> Expected {
+        let effects = self.traffic.effects();
+        let api = |method: &'static str| {
+            effects.iter().filter(move |effect| effect.side == Side::Api && effect.status < 300 && effect.what.starts_with(method))
+        };
+        let mut made = BTreeMap::new();
+        for effect in api("POST ").chain(api("PATCH ").filter(|effect| effect.what.contains("/secrets/"))) {
+            if !effect.what.ends_with("/events") {
+                *made.entry(effect.what.clone()).or_default() += 1;
+            }
+        }
+        let is_grave = |effect: &&Effect| {
+            effect.side == Side::Sql
+                && effect.status == 0
+                && ["DROP ", "PASSWORD", "TRUNCATE", "DELETE "].iter().any(|word| effect.what.contains(word))
+        };
+        Expected {
+            points: self.traffic.points(),
+            snapshot,
+            made,
+            deleted: api("DELETE ").map(|effect| effect.what.clone()).collect(),
+            grave_statements: effects.iter().filter(is_grave).map(|effect| effect.what.clone()).collect(),
+        }
+    }
+
+    /// The newest resource version.
+    async fn version(&self) -> u64 {
+        let request = http::Request::get("/api/v1/namespaces?limit=1").body(Vec::new()).expect("a request");
+        let list: Value = self.cluster.client.request(request).await.expect("namespaces");
+        list["metadata"]["resourceVersion"].as_str().and_then(|version| version.parse().ok()).expect("a resource version")
+    }
+}
+
+fn differing(expected: &BTreeMap<String, usize>, found: &BTreeMap<String, usize>) -> String {
+    let names: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+    let lines = names.into_iter().filter_map(|name| {
+        let count = |all: &BTreeMap<String, usize>| all.get(name).copied().unwrap_or_default();
+        (count(expected) != count(found)).then(|| format!("{name}: {} instead of {}", count(found), count(expected)))
+    });
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+/// Answers every visitor that all is well.
+async fn open_door(traffic: Arc<Traffic>) -> SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut visitor, _)) = listener.accept().await {
+            let asked = traffic.check();
+            tokio::spawn(async move {
+                let _asked = asked;
+                let mut request = [0; 4096];
+                let _ = visitor.read(&mut request).await;
+                let _ = visitor.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+            });
+        }
+    });
+    address
+}

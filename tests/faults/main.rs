@@ -1,0 +1,284 @@
+//! Every request of every workload meets every fault, and the end is the same as without.
+//!
+//! The operator runs in a thread of its own, between proxies to a real API server and a real Postgres on which requests are numbered and fail as
+//! planned. The part of the controllers is played here, so that a run takes a fraction of a second. After each run the tenant's objects,
+//! roles, rights, settings and rows are as after a run without a fault; nothing was made twice, dropped or given another password that
+//! nobody asked for; and a second look writes nothing.
+//!
+//! `dev/faults` runs all of it; `make test` a sample.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // in a test, a panic is how a failure is told
+
+mod api;
+mod controllers;
+mod lane;
+mod mask;
+mod operator;
+mod report;
+mod snapshot;
+mod sql;
+#[path = "../support/mod.rs"]
+mod support;
+mod traffic;
+mod workloads;
+
+use lane::{Expected, Lane};
+use report::Report;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use traffic::{Fault, Place, Planned, Point};
+use workloads::{LIFE, SHARED, Workload};
+
+/// How often each lane leads a tenant through its life without faults before the campaign.
+const REHEARSALS: usize = 2;
+
+/// The clusters of dev/faults or dev/test.
+fn kubeconfigs() -> Vec<PathBuf> {
+    support::variable("TENANTRY_FAULTS_KUBECONFIGS").split(':').map(PathBuf::from).collect()
+}
+
+/// The lanes, made ready.
+async fn lanes() -> Vec<Lane> {
+    operator::listen();
+    let mut lanes = Vec::new();
+    for (number, kubeconfig) in kubeconfigs().iter().enumerate() {
+        lanes.push(Lane::prepare(number, kubeconfig).await);
+    }
+    lanes
+}
+
+/// Runs the same in every lane at once.
+async fn in_each<F: Future<Output = ()>>(lanes: Vec<Lane>, work: impl Fn(Lane) -> F + Clone + Send + 'static) {
+    let mut running = tokio::task::JoinSet::new();
+    for lane in lanes {
+        let work = work.clone();
+        running.spawn_blocking(move || Handle::current().block_on(work(lane)));
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.expect("a lane ends");
+    }
+}
+
+/// What is left to be tried, by workload.
+type Left = Arc<Mutex<BTreeMap<Workload, VecDeque<(Point, Fault)>>>>;
+
+fn next(left: &Left, workload: Workload) -> Option<(Point, Fault)> {
+    left.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&workload)?.pop_front()
+}
+
+/// Whether anything is left to be tried between a tenant's creation and its deletion.
+fn some_between(left: &Left) -> bool {
+    let left = left.lock().unwrap_or_else(PoisonError::into_inner);
+    left.iter().any(|(workload, faults)| !matches!(workload, Workload::Create | Workload::Delete) && !faults.is_empty())
+}
+
+fn is_empty(left: &Left) -> bool {
+    left.lock().unwrap_or_else(PoisonError::into_inner).values().all(VecDeque::is_empty)
+}
+
+/// What each workload comes to without faults, in every lane.
+async fn rehearse(lanes: &mut [Lane]) -> BTreeMap<Workload, Expected> {
+    let mut all: BTreeMap<Workload, Expected> = BTreeMap::new();
+    for lane in lanes.iter_mut() {
+        for (number, workload) in LIFE.repeat(REHEARSALS).into_iter().enumerate() {
+            let found =
+                lane.rehearse(workload).await.unwrap_or_else(|why| panic!("{workload:?} without a fault: {why}\n{}", lane.journal()));
+            // The first life of all leaves traces on what tenants share.
+            if number < LIFE.len() {
+                continue;
+            }
+            let Some(known) = all.get_mut(&workload) else {
+                all.insert(workload, found);
+                continue;
+            };
+            let differs = snapshot::difference(&known.snapshot, &found.snapshot);
+            assert!(differs.is_empty(), "{workload:?} without a fault, in {}: {}", lane.name, differs.join("\n"));
+            assert_eq!(known.made, found.made, "{workload:?}");
+            known.points = known.points.intersection(&found.points).cloned().collect();
+        }
+    }
+    all
+}
+
+/// Runs through what is chosen of all faults at all requests.
+async fn campaign(choose: impl Fn(usize) -> bool, until: Option<Instant>) -> Report {
+    let only = std::env::var("TENANTRY_FAULTS_ONLY").unwrap_or_default();
+    let mut lanes = lanes().await;
+    let began = Instant::now();
+    let expected = Arc::new(rehearse(&mut lanes).await);
+    let left = Left::default();
+    let mut number = 0;
+    for (workload, expected) in expected.iter() {
+        for point in &expected.points {
+            for fault in Fault::all(point.side) {
+                number += 1;
+                if choose(number) && format!("{workload:?} {fault:?} {point}").contains(&only) {
+                    left.lock().unwrap_or_else(PoisonError::into_inner).entry(*workload).or_default().push_back((point.clone(), *fault));
+                }
+            }
+        }
+        eprintln!("{workload:?}: {} requests", expected.points.len());
+    }
+    eprintln!("rehearsed in {:?}; {number} faults in all", began.elapsed());
+    let report = Arc::new(Mutex::new(Report::default()));
+    let shared = report.clone();
+    in_each(lanes, move |lane| work(lane, expected.clone(), left.clone(), shared.clone(), until)).await;
+    let report = std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
+    eprintln!("{report}\nin {:?}", began.elapsed());
+    report
+}
+
+/// Leads tenants through their life, each with the next faults that are left.
+async fn work(mut lane: Lane, expected: Arc<BTreeMap<Workload, Expected>>, left: Left, report: Arc<Mutex<Report>>, until: Option<Instant>) {
+    // What the lane was rehearsed with, or nothing.
+    lane.begin_anew().await;
+    while !is_empty(&left) && until.is_none_or(|until| Instant::now() < until) {
+        let whole = some_between(&left);
+        for workload in LIFE {
+            if !whole && !matches!(workload, Workload::Create | Workload::Delete) {
+                continue;
+            }
+            let planned = next(&left, workload);
+            let plan =
+                planned.iter().map(|(point, fault)| Planned { place: Place::Point(point.clone()), fault: *fault, met: false }).collect();
+            let result = lane.run(workload, plan, &expected[&workload]).await;
+            let differs = result.is_err();
+            note(&report, &lane, workload, planned.as_ref(), result);
+            if differs {
+                lane.begin_anew().await;
+                break;
+            }
+        }
+    }
+}
+
+/// Enters what a run came to, and prints what differs at once.
+fn note(report: &Mutex<Report>, lane: &Lane, workload: Workload, planned: Option<&(Point, Fault)>, result: Result<(), String>) {
+    let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+    report.not_met += u32::from(!lane.traffic.plan_met());
+    let differs = result.is_err();
+    match planned {
+        Some((point, fault)) => report.add(workload, Some(*fault), point, result, &lane.journal()),
+        None => report.add(workload, None, &"no request", result, &lane.journal()),
+    }
+    if let Some(last) = report.differences().last().filter(|_| differs) {
+        eprintln!("{last}");
+    }
+}
+
+fn assert_no_difference(report: &Report) {
+    assert!(report.differences().is_empty(), "{} of {} runs differ", report.differences().len(), report.runs());
+}
+
+/// A part of the campaign that is the same every time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_of_faults_changes_nothing() {
+    let until = Instant::now() + Duration::from_secs(60);
+    let report = campaign(|number| number % 40 == 0, Some(until)).await;
+    assert_no_difference(&report);
+    assert!(report.runs() >= 50, "only {} runs", report.runs());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes half an hour: dev/faults"]
+async fn no_fault_at_any_request_changes_anything() {
+    let every = std::env::var("TENANTRY_FAULTS_EVERY").map_or(1, |every| every.parse().expect("TENANTRY_FAULTS_EVERY is a number"));
+    let report = campaign(|number| number % every == 0, None).await;
+    assert_no_difference(&report);
+}
+
+/// The operator ends after any write, and the next one after any of those that it makes.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a quarter of an hour: dev/faults"]
+async fn no_two_crashes_while_a_tenant_is_made_change_anything() {
+    let mut lanes = lanes().await;
+    let began = Instant::now();
+    let expected = Arc::new(rehearse(&mut lanes).await);
+    let report = Arc::new(Mutex::new(Report::default()));
+    let (first, shared) = (Arc::new(AtomicU32::new(0)), report.clone());
+    in_each(lanes, move |lane| crash_twice(lane, expected.clone(), first.clone(), shared.clone())).await;
+    let report = std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
+    eprintln!("{report}\nin {:?}", began.elapsed());
+    assert_no_difference(&report);
+}
+
+/// Takes the next first crash, and tries it with every second one.
+async fn crash_twice(mut lane: Lane, expected: Arc<BTreeMap<Workload, Expected>>, first: Arc<AtomicU32>, report: Arc<Mutex<Report>>) {
+    lane.begin_anew().await;
+    loop {
+        let first = first.fetch_add(1, Ordering::Relaxed) + 1;
+        for second in 1.. {
+            let places = [Place::Write { life: 1, nth: first }, Place::Write { life: 2, nth: second }];
+            let plan = places.iter().map(|place| Planned { place: place.clone(), fault: Fault::CrashAfter, met: false }).collect();
+            let result = lane.run(Workload::Create, plan, &expected[&Workload::Create]).await;
+            let met = lane.traffic.met();
+            let differs = result.is_err();
+            let place = format!("write {first}, and write {second} after it");
+            let mut all = report.lock().unwrap_or_else(PoisonError::into_inner);
+            all.add(Workload::Create, Some(Fault::CrashAfter), &place, result, &lane.journal());
+            if let Some(last) = all.differences().last().filter(|_| differs) {
+                eprintln!("{last}");
+            }
+            drop(all);
+            if differs || lane.run(Workload::Delete, Vec::new(), &expected[&Workload::Delete]).await.is_err() {
+                lane.begin_anew().await;
+            }
+            match met {
+                0 => return,
+                // There was no such second write: the first crash was tried with all.
+                1 => break,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// How many tenants follow one blueprint.
+const MANY: usize = 20;
+
+/// A change of the blueprint of many tenants meets every fault at the first, a middle and the last of the same requests.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes ten minutes: dev/faults"]
+async fn no_fault_changes_anything_while_many_tenants_follow_their_blueprint() {
+    let mut lane = lanes().await.remove(0);
+    let began = Instant::now();
+    for number in 0..MANY {
+        lane.create_tenant_named(&format!("{}-{number}", lane.name)).await;
+    }
+    for workload in [SHARED, SHARED].concat() {
+        lane.rehearse(workload).await.unwrap_or_else(|why| panic!("{workload:?} without a fault: {why}"));
+    }
+    let mut report = Report::default();
+    let mut expected = BTreeMap::new();
+    for workload in SHARED {
+        expected.insert(workload, lane.rehearse(workload).await.unwrap_or_else(|why| panic!("{workload:?} without a fault: {why}")));
+    }
+    let highest = |points: &BTreeSet<Point>, what: &str| points.iter().filter(|point| point.what == what).map(|point| point.nth).max();
+    let mut left = BTreeMap::new();
+    for (workload, expected) in &expected {
+        let chosen = expected.points.iter().filter(|point| {
+            let last = highest(&expected.points, &point.what).unwrap_or_default();
+            [1, last / 2, last].contains(&point.nth)
+        });
+        let faults = chosen.flat_map(|point| Fault::all(point.side).iter().map(|fault| (point.clone(), *fault)));
+        left.insert(*workload, faults.collect::<VecDeque<_>>());
+    }
+    while left.values().any(|left| !left.is_empty()) {
+        for workload in SHARED {
+            let planned = left.get_mut(&workload).and_then(VecDeque::pop_front);
+            let plan =
+                planned.iter().map(|(point, fault)| Planned { place: Place::Point(point.clone()), fault: *fault, met: false }).collect();
+            let result = lane.run(workload, plan, &expected[&workload]).await;
+            let ended = result.is_err();
+            let shown = planned.as_ref().map_or_else(|| "no request".to_owned(), |(point, _)| point.to_string());
+            report.add(workload, planned.map(|(_, fault)| fault), &shown, result, &lane.journal());
+            report.not_met += u32::from(!lane.traffic.plan_met());
+            assert!(!ended, "{}", report.differences().join("\n"));
+        }
+    }
+    eprintln!("{report}\nin {:?}", began.elapsed());
+}

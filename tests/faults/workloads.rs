@@ -1,0 +1,94 @@
+//! What people ask of the operator, one change at a time, in the order in which a run goes through them.
+
+use crate::lane::Lane;
+use serde_json::{Value, json};
+
+/// A change that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Workload {
+    Create,
+    Settings,
+    LargerPlan,
+    SmallerPlan,
+    AddHost,
+    RemoveHost,
+    Suspend,
+    Resume,
+    RefusedIsolation,
+    IsolationAsBefore,
+    Version,
+    Rotate,
+    Delete,
+    /// A setting of the blueprint, which all its tenants follow.
+    SharedChange,
+    SharedChangeBack,
+}
+
+/// The life of a tenant.
+pub const LIFE: [Workload; 13] = [
+    Workload::Create,
+    Workload::Settings,
+    Workload::LargerPlan,
+    Workload::SmallerPlan,
+    Workload::AddHost,
+    Workload::RemoveHost,
+    Workload::Suspend,
+    Workload::Resume,
+    Workload::RefusedIsolation,
+    Workload::IsolationAsBefore,
+    Workload::Version,
+    Workload::Rotate,
+    Workload::Delete,
+];
+
+/// What meets many tenants at once, there and back.
+pub const SHARED: [Workload; 2] = [Workload::SharedChange, Workload::SharedChangeBack];
+
+impl Workload {
+    /// Asks for it.
+    pub async fn ask(self, lane: &Lane) {
+        let spec = match self {
+            Self::Create => return lane.create_tenant().await,
+            Self::Delete => return lane.delete_tenant().await,
+            Self::Rotate => json!({"metadata": {"annotations": {"tenantry.dev/rotate": "once"}}}),
+            Self::SharedChange => return lane.change_blueprint(json!({"settings": settings("staging")})).await,
+            Self::SharedChangeBack => return lane.change_blueprint(json!({"settings": settings("production")})).await,
+            Self::RefusedIsolation => return lane.replace_blueprint(json!({"database": {"isolation": "Database"}})).await,
+            Self::IsolationAsBefore => return lane.replace_blueprint(json!({"database": {"isolation": "Schema"}})).await,
+            Self::Settings => json!({"spec": {"settings": {"LANGUAGE_CODE": "de"}}}),
+            Self::LargerPlan => json!({"spec": {"plan": "large"}}),
+            Self::SmallerPlan => json!({"spec": {"plan": "small"}}),
+            Self::AddHost => json!({"spec": {"domains": ["www.customer.example"]}}),
+            Self::RemoveHost => json!({"spec": {"domains": []}}),
+            Self::Suspend => json!({"spec": {"suspended": true}}),
+            Self::Resume => json!({"spec": {"suspended": false}}),
+            Self::Version => json!({"spec": {"release": {"version": "2.0"}}}),
+        };
+        lane.change_tenant(spec).await;
+    }
+
+    /// Whether what was asked for is said of all tenants.
+    pub fn is_done(self, tenants: &[Value]) -> bool {
+        match self {
+            Self::Delete => tenants.is_empty(),
+            _ => !tenants.is_empty() && tenants.iter().all(|tenant| self.is_done_for(tenant)),
+        }
+    }
+
+    fn is_done_for(self, tenant: &Value) -> bool {
+        let is = |kind: &str, reason: &str| {
+            let conditions = tenant["status"]["conditions"].as_array();
+            conditions.into_iter().flatten().any(|c| c["type"] == kind && c["status"] == "True" && c["reason"] == reason)
+        };
+        tenant["status"]["observedGeneration"] == tenant["metadata"]["generation"]
+            && match self {
+                Self::RefusedIsolation => is("Stalled", "PlaceChanged"),
+                Self::Suspend => is("Ready", "Suspended"),
+                _ => is("Ready", "Ready"),
+            }
+    }
+}
+
+fn settings(mode: &str) -> Value {
+    json!([{"env": "LANGUAGE_CODE", "default": "en", "tenantMaySet": true}, {"env": "MODE", "default": mode}])
+}
