@@ -13,5 +13,4 @@ mod hosts;
 mod lifecycle;
 mod objects;
 mod schema;
-mod security;
 mod validity;

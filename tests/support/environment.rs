@@ -7,6 +7,7 @@ use super::door::{self, Door};
 use super::manifests::{self, manifest};
 use super::operator::Operator;
 use super::wait::{LIMIT, wait_until};
+use super::world::unique;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -100,7 +101,7 @@ impl Environment {
         empty(cluster).await;
         cluster.apply(&admin_secret(&self.postgres)).await;
         std::fs::write(&self.operator_kubeconfig, self.kubeconfig_of(cluster, NAMESPACE, SERVICE_ACCOUNT).await).expect("a kubeconfig");
-        in_force(cluster, &self.client_of(cluster, NAMESPACE, SERVICE_ACCOUNT).await).await;
+        in_force(cluster).await;
         let mut server = self.server_spec();
         server["region"] = REGION.into();
         for object in [
@@ -224,26 +225,36 @@ async fn empty(cluster: &Cluster) {
     .await;
 }
 
-/// Waits until the policies refuse what they are there to refuse: the API server takes a second to learn of them.
-async fn in_force(cluster: &Cluster, operator: &Cluster) {
-    let probe = manifest("Tenant", "probe", json!({"displayName": "P", "blueprint": "p", "plan": "p", "deletion": {"protected": true}}));
-    cluster.create(&probe).await;
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "probe"}});
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "probe", "namespace": "default"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tenantry-instance"},
-        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}],
+/// Waits until the policies are in force as they were just installed: the API server takes a second to learn of them. It learns of all in the
+/// order of their writing, so the last one tells, which is only there for this: it refuses one name, another in each run.
+async fn in_force(cluster: &Cluster) {
+    let run = unique("sentinel");
+    let metadata = json!({"name": "tenantry-tests-sentinel"});
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": metadata,
+        "spec": {
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]},
+            ]},
+            "validations": [{"expression": format!("object.metadata.name != '{run}'"), "message": "the sentinel is awake"}],
+        },
     });
-    wait_until("the policies are in force", LIMIT, async || {
-        let answers = [
-            operator.try_create_dry(&namespace).await,
-            operator.try_create_dry(&binding).await,
-            cluster.try_delete_dry("Tenant", None, "probe").await,
-        ];
-        let refused = |answer: &Result<(), String>| answer.as_ref().is_err_and(|message| message.contains("ValidatingAdmissionPolicy"));
-        if answers.iter().all(refused) { Ok(()) } else { Err(format!("{answers:?}")) }
+    // Both name this run, so that neither can be the one of the run before.
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": metadata,
+        "spec": {
+            "policyName": "tenantry-tests-sentinel", "validationActions": ["Deny"],
+            "matchResources": {"objectSelector": {"matchLabels": {"sentinel": run}}},
+        },
+    });
+    cluster.apply(&policy).await;
+    cluster.apply(&binding).await;
+    let probe = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": run, "namespace": "default", "labels": {"sentinel": run}},
+    });
+    wait_until("the policies are in force", LIMIT, async || match cluster.try_create_dry(&probe).await {
+        Err(message) if message.contains("the sentinel is awake") => Ok(()),
+        other => Err(format!("{other:?}")),
     })
     .await;
-    cluster.merge("Tenant", None, "probe", &json!({"spec": {"deletion": {"protected": false}}})).await;
-    cluster.delete("Tenant", None, "probe").await;
 }

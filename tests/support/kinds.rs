@@ -34,6 +34,8 @@ pub fn resource(kind: &str) -> ApiResource {
         "ClusterRole" => ("rbac.authorization.k8s.io", "v1", "clusterroles"),
         "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1", "clusterrolebindings"),
         "SubjectAccessReview" => ("authorization.k8s.io", "v1", "subjectaccessreviews"),
+        "ValidatingAdmissionPolicy" => ("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies"),
+        "ValidatingAdmissionPolicyBinding" => ("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings"),
         "Lease" => ("coordination.k8s.io", "v1", "leases"),
         "Event" => ("events.k8s.io", "v1", "events"),
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
