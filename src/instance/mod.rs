@@ -7,6 +7,7 @@
 //! [`resolve`](resolve::resolve) answers every question once; an [`Instance`] has nothing missing or doubtful in it.
 //! [`render`] draws it, one small function an object.
 
+mod cost;
 pub mod digest;
 pub mod names;
 pub mod placement;

@@ -3,6 +3,8 @@
 //! A string that is one expression and nothing else takes the expression's type; in a longer one each expression becomes text. `$${` is
 //! a literal `${`. The language is CEL because admins know it from Kubernetes' own rules.
 
+use super::cost::Budget;
+use cel::context::VariableResolver;
 use cel::{Context, Program, Value as CelValue};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -25,30 +27,40 @@ pub struct TemplateError {
 }
 
 /// The values that expressions speak of, by name.
-pub struct Variables(Map<String, Value>);
+pub struct Variables {
+    values: Map<String, Value>,
+    cel: HashMap<String, CelValue>,
+}
+
+impl VariableResolver for Variables {
+    fn resolve(&self, variable: &str) -> Option<CelValue> {
+        self.cel.get(variable).cloned()
+    }
+}
 
 impl Variables {
     /// From the fields of an object.
     pub fn new(values: Map<String, Value>) -> Self {
-        Self(values)
+        let cel = values.iter().map(|(name, value)| (name.clone(), cel_value(value))).collect();
+        Self { values, cel }
     }
 
-    /// The object with every expression in it replaced, keys left as they are.
+    /// The object with every expression in it replaced, keys left as they are. What an expression gives is no template again.
     ///
     /// # Errors
-    /// The first expression that can't be parsed, or has no value, or a value that JSON hasn't.
+    /// The first expression that can't be parsed, or has no value, or a value that JSON hasn't, or that could take too long or become too large.
     pub fn expand(&self, template: &Value) -> Result<Value, TemplateError> {
-        self.expand_at(template, &mut Vec::new())
+        self.expand_at(template, &mut Vec::new(), &mut Budget::default())
     }
 
-    fn expand_at(&self, template: &Value, path: &mut Vec<String>) -> Result<Value, TemplateError> {
+    fn expand_at(&self, template: &Value, path: &mut Vec<String>, budget: &mut Budget) -> Result<Value, TemplateError> {
         Ok(match template {
-            Value::String(text) => self.expand_text(text, path)?,
+            Value::String(text) => self.expand_text(text, path, budget)?,
             Value::Array(items) => {
                 let mut expanded = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
                     path.push(format!("[{index}]"));
-                    expanded.push(self.expand_at(item, path)?);
+                    expanded.push(self.expand_at(item, path, budget)?);
                     path.pop();
                 }
                 Value::Array(expanded)
@@ -57,7 +69,7 @@ impl Variables {
                 let mut expanded = Map::new();
                 for (key, value) in fields {
                     path.push(if path.is_empty() { key.clone() } else { format!(".{key}") });
-                    expanded.insert(key.clone(), self.expand_at(value, path)?);
+                    expanded.insert(key.clone(), self.expand_at(value, path, budget)?);
                     path.pop();
                 }
                 Value::Object(expanded)
@@ -66,17 +78,20 @@ impl Variables {
         })
     }
 
-    fn expand_text(&self, text: &str, path: &[String]) -> Result<Value, TemplateError> {
+    fn expand_text(&self, text: &str, path: &[String], budget: &mut Budget) -> Result<Value, TemplateError> {
         let failed = |expression: &str, cause: String| TemplateError { place: path.concat(), expression: expression.to_owned(), cause };
         let parts = split(text).map_err(|rest| failed(rest, "the closing } is missing".into()))?;
         if let [Part::Expression(expression)] = parts.as_slice() {
-            return self.evaluate(expression).map_err(|cause| failed(expression, cause));
+            return self.evaluate(expression, budget).map_err(|cause| failed(expression, cause));
         }
         let mut expanded = String::new();
         for part in parts {
             match part {
-                Part::Text(text) => expanded.push_str(&text),
-                Part::Expression(expression) => match self.evaluate(expression).map_err(|cause| failed(expression, cause))? {
+                Part::Text(text) => {
+                    budget.take_text(&text).map_err(|cause| failed("", cause))?;
+                    expanded.push_str(&text);
+                }
+                Part::Expression(expression) => match self.evaluate(expression, budget).map_err(|cause| failed(expression, cause))? {
                     Value::String(text) => expanded.push_str(&text),
                     Value::Null => return Err(failed(expression, "it is null, which can't be part of a text".into())),
                     Value::Array(_) | Value::Object(_) => return Err(failed(expression, "a list or map can't be part of a text".into())),
@@ -87,7 +102,7 @@ impl Variables {
         Ok(Value::String(expanded))
     }
 
-    fn evaluate(&self, expression: &str) -> Result<Value, String> {
+    fn evaluate(&self, expression: &str, budget: &mut Budget) -> Result<Value, String> {
         if expression.len() > LONGEST_EXPRESSION {
             return Err(format!("it is longer than {LONGEST_EXPRESSION} bytes"));
         }
@@ -95,16 +110,15 @@ impl Variables {
             return Err(format!("it is nested deeper than {DEEPEST_NESTING}"));
         }
         // The parser is a third party's and is fed by people: a panic in it is that expression's error, not the operator's end.
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(expression)))
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(expression, budget)))
             .unwrap_or_else(|_| Err("it can't be evaluated".to_owned()))
     }
 
-    fn run(&self, expression: &str) -> Result<Value, String> {
+    fn run(&self, expression: &str, budget: &mut Budget) -> Result<Value, String> {
         let program = Program::compile(expression).map_err(|error| one_line(&error.to_string()))?;
+        budget.take(program.expression(), &self.values)?;
         let mut context = Context::default();
-        for (name, value) in &self.0 {
-            context.add_variable_from_value(name.as_str(), cel_value(value));
-        }
+        context.set_variable_resolver(self);
         let value: CelValue = program.execute(&context).map_err(|error| one_line(&error.to_string()))?;
         value.json().map_err(|_| "its value is of a type that JSON hasn't".to_owned())
     }
@@ -218,6 +232,21 @@ mod tests {
             variables().expand(&template).unwrap(),
             json!({"name": "acme-x", "hosts": ["a.example.com", "b.example.com"], "pods": 4, "map": "}", "literal": "${x}", "number": 3})
         );
+    }
+
+    #[test]
+    fn what_an_expression_gives_is_no_template_again() {
+        let Value::Object(map) = json!({"tenant": {"displayName": "${tenant.secret} $${x}", "secret": "s"}}) else { unreachable!() };
+        let variables = Variables::new(map);
+        assert_eq!(variables.expand(&json!("${tenant.displayName}")).unwrap(), "${tenant.secret} $${x}");
+        assert_eq!(variables.expand(&json!("a ${tenant.displayName}")).unwrap(), "a ${tenant.secret} $${x}");
+    }
+
+    #[test]
+    fn many_small_expressions_are_as_dear_as_one_large() {
+        let many: Vec<_> = (0..1_000_000).map(|_| json!("${hosts}")).collect();
+        let error = variables().expand(&json!(many)).unwrap_err();
+        assert!(error.cause.contains("too large") || error.cause.contains("too long"), "{error}");
     }
 
     #[test]
