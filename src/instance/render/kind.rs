@@ -110,21 +110,46 @@ impl FromStr for Kind {
         if version.is_empty() || !kind.starts_with(|c: char| c.is_ascii_uppercase()) {
             return Err(form());
         }
-        let guarded =
-            matches!(group, "rbac.authorization.k8s.io" | "admissionregistration.k8s.io" | "apiextensions.k8s.io" | crate::api::GROUP)
-                || (group.is_empty()
-                    && matches!(kind, "Namespace" | "Secret" | "ResourceQuota" | "LimitRange" | "ServiceAccount" | "Pod" | "Node"))
-                || (group == "networking.k8s.io" && kind == "NetworkPolicy");
-        if guarded {
+        let plural = plural.unwrap_or_else(|| plural_of(kind));
+        if !plural.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) || plural.is_empty() {
+            return Err(form());
+        }
+        // Above all by the plural, which is what a request goes to; the kind is only what the object says of itself.
+        if [&plural, &plural_of(kind), &kind.to_ascii_lowercase()].iter().any(|name| is_guarded(group, name)) {
             return Err(KindParseError::Forbidden(text.to_owned()));
         }
-        let plural = plural.unwrap_or_else(|| plural_of(kind));
         Ok(Self {
             group: Cow::Owned(group.to_owned()),
             version: Cow::Owned(version.to_owned()),
             kind: Cow::Owned(kind.to_owned()),
             plural: Cow::Owned(plural),
         })
+    }
+}
+
+/// Whether isolation rests on these objects: who may act, how much a tenant may use, what its network lets through and where Services lead.
+fn is_guarded(group: &str, plural: &str) -> bool {
+    match group {
+        "rbac.authorization.k8s.io"
+        | "admissionregistration.k8s.io"
+        | "apiextensions.k8s.io"
+        | "apiregistration.k8s.io"
+        | crate::api::GROUP => true,
+        "" => matches!(
+            plural,
+            "namespaces"
+                | "secrets"
+                | "resourcequotas"
+                | "limitranges"
+                | "serviceaccounts"
+                | "pods"
+                | "nodes"
+                | "endpoints"
+                | "persistentvolumes"
+        ),
+        "discovery.k8s.io" => plural == "endpointslices",
+        "networking.k8s.io" => plural == "networkpolicies",
+        _ => false,
     }
 }
 
@@ -159,9 +184,13 @@ mod tests {
             "v1/Namespace",
             "networking.k8s.io/v1/NetworkPolicy",
             "tenantry.dev/v1alpha1/Tenant",
+            "/v1/Harmless/secrets",
+            "v1/Endpoints",
         ] {
             assert!(matches!(text.parse::<Kind>(), Err(KindParseError::Forbidden(_))), "{text}");
         }
-        assert!(matches!("PodMonitor".parse::<Kind>(), Err(KindParseError::Form(_))));
+        for text in ["PodMonitor", "v1/Harmless/../secrets", "example.com/v1/A/a?b", "example.com/v1/A/"] {
+            assert!(matches!(text.parse::<Kind>(), Err(KindParseError::Form(_))), "{text}");
+        }
     }
 }
