@@ -1,6 +1,7 @@
 //! What there is in the cluster, by tenant: filled by watches and by the answers to our own writes, so that deciding needs no request.
 
 use crate::api::labels;
+use crate::instance::names::NAMESPACE_PREFIX;
 use crate::instance::render::{Kind, ObjectKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
@@ -43,7 +44,7 @@ impl Observed {
             owns_replicas: managed.iter().any(sets_replicas),
             uid: object.uid().unwrap_or_default(),
             resource_version: object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default(),
-            owner: owner(&object).map(|(_, uid)| uid),
+            owner: owner(&object),
             deleting: object.metadata.deletion_timestamp.is_some(),
             created_entry: managed.iter().position(created),
             content: serde_json::to_string(&object).unwrap_or_default().into(),
@@ -56,17 +57,17 @@ impl Observed {
     }
 }
 
-/// The name and UID of the Tenant that owns the object.
-fn owner(object: &DynamicObject) -> Option<(String, String)> {
+/// The UID of the Tenant that owns the object.
+fn owner(object: &DynamicObject) -> Option<String> {
     let owners = object.metadata.owner_references.as_ref()?;
     let ours = |group: &str| group.split('/').next() == Some(crate::api::GROUP);
-    owners.iter().find(|owner| owner.kind == "Tenant" && ours(&owner.api_version)).map(|owner| (owner.name.clone(), owner.uid.clone()))
+    owners.iter().find(|owner| owner.kind == "Tenant" && ours(&owner.api_version)).map(|owner| owner.uid.clone())
 }
 
 /// All that belongs to one tenant.
 pub type Objects = BTreeMap<ObjectKey, Arc<Observed>>;
 
-/// All objects that carry our label, by the tenant's name.
+/// All objects of tenants' namespaces that carry our label, by the tenant's name.
 #[derive(Default)]
 pub struct Inventory {
     tenants: Mutex<HashMap<String, Objects>>,
@@ -143,11 +144,13 @@ impl Inventory {
     }
 }
 
-/// Whose object it is, by its owner, or, where that was taken off, by its label.
+/// Whose object it is: the tenant's in whose namespace it is, whatever it says of itself. Else who may write in one namespace could make what
+/// counts as another tenant's: a Job that a migration waits for, or a Deployment that holds a deletion.
 fn place(kind: &Kind, object: &DynamicObject) -> Option<(String, ObjectKey)> {
-    let tenant = owner(object).map(|(name, _)| name).or_else(|| object.labels().get(labels::TENANT).cloned())?;
-    let namespace = if kind.is_cluster_scoped() { None } else { object.namespace() };
-    Some((tenant, ObjectKey { kind: kind.clone(), namespace, name: object.name_any() }))
+    let namespace = if kind.is_cluster_scoped() { None } else { Some(object.namespace()?) };
+    let name = object.name_any();
+    let tenant = namespace.as_deref().unwrap_or(&name).strip_prefix(NAMESPACE_PREFIX)?.to_owned();
+    Some((tenant, ObjectKey { kind: kind.clone(), namespace, name }))
 }
 
 #[cfg(test)]
@@ -169,6 +172,17 @@ mod tests {
         let key = ObjectKey { kind: Kind::SERVICE, namespace: Some("tenant-acme".into()), name: "web".into() };
         let content = inventory.get("acme", &key).unwrap().content();
         assert_eq!((&content["apiVersion"], &content["kind"]), (&json!("v1"), &json!("Service")));
+    }
+
+    #[test]
+    fn an_object_is_its_namespaces_whatever_owner_and_label_say() {
+        let inventory = Inventory::default();
+        let mut forged = object("1");
+        forged.metadata.namespace = Some("tenant-globex".into());
+        assert_eq!(inventory.record(&Kind::JOB, forged.clone()).as_deref(), Some("globex"));
+        forged.metadata.namespace = Some("kube-system".into());
+        assert_eq!(inventory.record(&Kind::JOB, forged), None);
+        assert!(inventory.of("acme").is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::Pass;
 use super::assess::{Assessment, Step, Stop};
 use crate::api::conditions::MIGRATED;
 use crate::api::labels::RETRY;
-use crate::controller::inventory::Objects;
+use crate::controller::inventory::{Objects, Observed};
 use crate::instance::Instance;
 use crate::instance::render::{Kind, ObjectKey, Rendered};
 use k8s_openapi::api::core::v1::Pod;
@@ -60,7 +60,9 @@ pub async fn migrate(pass: &Pass<'_>, instance: &Instance, rendered: &Rendered, 
         assessment.not_migrated("WaitingForMigration", message);
         return Ok(Migration::Pending);
     }
-    match objects.get(&job.key).map(|observed| outcome(&observed.content())) {
+    // What somebody else made under the Job's name has migrated nothing; to make ours then says that it is in the way.
+    let found = objects.get(&job.key).filter(|observed| observed.owner.as_deref() == Some(pass.uid.as_str()));
+    match found.map(|observed| outcome(&observed.content())) {
         None => {
             pass.apply(job).await?;
             assessment.not_migrated("Migrating", format!("migrating to version {}", instance.version));
@@ -85,7 +87,8 @@ pub async fn migrate(pass: &Pass<'_>, instance: &Instance, rendered: &Rendered, 
 /// The migration of another version that is still at work, if there is one: two at once would meet in the same tables. One whose pod never
 /// started, as for want of its image, is taken away.
 async fn unfinished_other(pass: &Pass<'_>, objects: &Objects, wanted: &ObjectKey) -> Result<Option<String>, Stop> {
-    for (key, observed) in objects.iter().filter(|(key, _)| key.kind == Kind::JOB && *key != wanted) {
+    let ours = |observed: &Observed| observed.owner.as_deref() == Some(pass.uid.as_str());
+    for (key, observed) in objects.iter().filter(|(key, observed)| key.kind == Kind::JOB && *key != wanted && ours(observed)) {
         let live = observed.content();
         if live.pointer(MIGRATION_ANNOTATION).is_none() || outcome(&live).is_some() {
             continue;
