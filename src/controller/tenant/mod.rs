@@ -194,7 +194,23 @@ impl<'a> Pass<'a> {
             Some(name) => name,
             None => self.place()?,
         };
-        self.context.stores.servers.get(&ObjectRef::new(&name)).ok_or_else(|| Stop::missing("DatabaseServer", &name))
+        let server = self.context.stores.servers.get(&ObjectRef::new(&name)).ok_or_else(|| Stop::missing("DatabaseServer", &name))?;
+        self.in_region(&server)?;
+        Ok(server)
+    }
+
+    /// The region is asked for again here: a tenant may be given one only after it was placed, and a server's may be changed.
+    fn in_region(&self, server: &DatabaseServer) -> Result<(), Stop> {
+        let Some(region) = self.tenant.spec.region.as_ref().filter(|region| server.spec.region.as_ref() != Some(region)) else {
+            return Ok(());
+        };
+        let name = server.name_any();
+        let where_it_is = server.spec.region.as_deref().unwrap_or("none");
+        let message = format!(
+            "spec.region is {region}, but the data is on DatabaseServer {name}, whose region is {where_it_is}, and doesn't move: set spec.region of \
+             the DatabaseServer if it is that server's, else make a new Tenant; what runs goes on running"
+        );
+        Err(Stop::stalled_at(Step::Database, "RegionMismatch", message))
     }
 
     /// The server that the tenant is on: as its status says, or, where that was lost, its Secret.
