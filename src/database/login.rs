@@ -41,6 +41,11 @@ pub fn generate_password() -> String {
     rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect()
 }
 
+/// Whether it has the form of those that [`generate_password`] makes.
+pub fn is_password(text: &str) -> bool {
+    text.len() >= PASSWORD_LENGTH && text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +55,6 @@ mod tests {
         let login = Login { name: "tenant_acme.1".into(), password: generate_password() };
         assert!(!format!("{login:?} {} {}", login.verifier(), login.fingerprint()).contains(&login.password));
         assert!(login.verifier().starts_with("SCRAM-SHA-256$4096:"));
+        assert!(is_password(&login.password) && !is_password("short") && !is_password(&format!("{}@", login.password)));
     }
 }

@@ -18,7 +18,7 @@ mod session;
 mod survey;
 
 pub use error::DatabaseError;
-pub use login::{Login, generate_password};
+pub use login::{Login, generate_password, is_password};
 pub use plan::{Change, plan};
 pub use session::{Address, TlsMode};
 pub use survey::{Membership, Observed, ObservedPlace, ObservedRole, ObservedServer, ObservedTenant, ServerFacts};
@@ -26,7 +26,7 @@ pub use survey::{Membership, Observed, ObservedPlace, ObservedRole, ObservedServ
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 /// A tenant's database as it should be.
@@ -76,12 +76,14 @@ pub struct Server {
     address: Arc<Address>,
     statements: Arc<AtomicU64>,
     making: Arc<Mutex<()>>,
+    /// The first number of the server's version; 0 before the first session.
+    version: Arc<AtomicU32>,
 }
 
 impl Server {
     /// A server at this address. Nothing is sent before it is asked for something.
     pub fn new(address: Address) -> Self {
-        Self { address: Arc::new(address), statements: Arc::default(), making: Arc::default() }
+        Self { address: Arc::new(address), statements: Arc::default(), making: Arc::default(), version: Arc::default() }
     }
 
     /// Statements sent so far.
@@ -158,14 +160,21 @@ impl Server {
             Err(error) if error.is_missing_database() => {}
             result => return result,
         }
-        let sql = format!("CREATE DATABASE {}", identifier::identifier(shared));
-        match self.open("postgres").await?.execute(&format!("create database {shared}"), &sql).await {
-            Err(error) if !error.is_conflict() => Err(error),
-            _ => self.open(shared).await,
+        // Nobody can have put anything into template0, nor be connected to it, which would keep it from being copied.
+        let sql = format!("CREATE DATABASE {} TEMPLATE template0", identifier::identifier(shared));
+        let session = self.open("postgres").await?;
+        match session.execute(&format!("create database {shared}"), &sql).await {
+            Err(error) if !error.is_conflict() => return Err(error),
+            Err(_) => {}
+            Ok(()) => {
+                let close = format!("REVOKE ALL ON DATABASE {} FROM PUBLIC", identifier::identifier(shared));
+                session.execute(&format!("close database {shared} to others"), &close).await?;
+            }
         }
+        self.open(shared).await
     }
 
     async fn open(&self, database: &str) -> Result<session::Session, DatabaseError> {
-        session::Session::open(&self.address, database, self.statements.clone()).await
+        session::Session::open(&self.address, database, self.statements.clone(), &self.version).await
     }
 }

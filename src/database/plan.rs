@@ -199,9 +199,18 @@ fn plan_owner(desired: &DesiredDatabase, tenant: &ObservedTenant, server: &Obser
     };
     let mut changes = Vec::new();
     changes.extend(plan_attributes(&desired.owner, role));
+    if desired.schema.is_some() && !role.functions_closed && tenant.place.is_some() {
+        changes.push(close_functions(desired));
+    }
     let is_login = |member: &str| tenant.logins.get(member).is_some_and(|login| is_ours(desired, login));
     changes.extend(strangers(role, server, is_login));
     changes
+}
+
+/// Postgres lets everybody call a new function. Only that nobody else may use the schema is then in the way, and the owner may let somebody in.
+fn close_functions(desired: &DesiredDatabase) -> Change {
+    let sql = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC", identifier(&desired.owner));
+    Change::new(format!("keep new functions of {} from everybody", desired.owner), Action::AsOwner(sql))
 }
 
 /// The data: made where it never was, closed to others, and whole for its owner.
@@ -219,12 +228,18 @@ fn plan_place(desired: &DesiredDatabase, place: Option<&ObservedPlace>, server: 
         let doing = format!("create {} {name}", kind.to_lowercase());
         if desired.schema.is_some() {
             changes.push(Change::new(doing, Action::AsOwner(format!("CREATE SCHEMA {quoted} AUTHORIZATION {owner}"))));
+            changes.push(close_functions(desired));
             return changes;
         }
-        changes.push(Change::new(doing, Action::Alone(format!("CREATE DATABASE {quoted}"))));
+        // From template0, into which no tenant can have put anything; and closed, because until it is handed over everybody may connect, and
+        // who is connected stays.
+        changes.push(Change::new(doing, Action::Alone(format!("CREATE DATABASE {quoted} TEMPLATE template0 ALLOW_CONNECTIONS false"))));
     }
     if desired.schema.is_none() && place.is_none_or(|place| place.owner != desired.owner) {
-        let sql = format!("ALTER DATABASE {quoted} OWNER TO {owner}; REVOKE ALL ON DATABASE {quoted} FROM PUBLIC; {let_in}");
+        let sql = format!(
+            "ALTER DATABASE {quoted} OWNER TO {owner}; REVOKE ALL ON DATABASE {quoted} FROM PUBLIC; {let_in}; \
+             ALTER DATABASE {quoted} ALLOW_CONNECTIONS true"
+        );
         changes.push(Change::new(format!("give database {name} to {}", desired.owner), Action::AsOwner(sql)));
         return changes;
     }
@@ -480,6 +495,7 @@ mod tests {
     fn whole(desired: &DesiredDatabase) -> Observed {
         let DesiredDatabase { owner: name, login, database, .. } = desired;
         let mut owner = role(false, Identity::new(desired, State::Ready).comment());
+        owner.functions_closed = true;
         owner.members =
             vec![edge(name, &login.name, true), Membership { admin: true, inherit: false, set: false, ..edge(name, "operator", false) }];
         let mut group = role(false, GroupIdentity { tenantry_group_of: database.clone() }.comment());
@@ -543,6 +559,7 @@ mod tests {
                 "create role tenant_acme",
                 "mark role tenant_acme as this tenant's",
                 "create schema tenant_acme",
+                "keep new functions of tenant_acme from everybody",
                 "create login tenant_acme.1",
                 "mark role tenant_acme.1 as this tenant's login",
                 "make tenant_acme.1 a member of tenant_acme",
@@ -599,6 +616,10 @@ mod tests {
         assert_eq!(
             after(|_, tenant| tenant.place.as_mut().unwrap().guests = vec![String::new(), "tenant_other".into()]),
             ["close schema tenant_acme to everybody", "close schema tenant_acme to tenant_other"]
+        );
+        assert_eq!(
+            after(|_, tenant| tenant.owner.as_mut().unwrap().functions_closed = false),
+            ["keep new functions of tenant_acme from everybody"]
         );
         assert_eq!(after(|_, tenant| tenant.place.as_mut().unwrap().whole = false), ["give tenant_acme all rights on its schema"]);
         assert_eq!(after(|observed, _| observed.server.open_to_all = true), ["close database tenants to others"]);

@@ -93,7 +93,10 @@ async fn drop_database(found: &Found, owner: &str) -> Result<(), DatabaseError> 
     } else if holder.as_deref() != Some(&found.server.operator) {
         return Ok(());
     }
-    found.session.execute(&doing, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(database))).await
+    // Its owner may have made it a template, which can't be dropped.
+    let name = identifier(database);
+    found.session.execute(&doing, &format!("ALTER DATABASE {name} IS_TEMPLATE false")).await?;
+    found.session.execute(&doing, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
 }
 
 /// Drops all that these roles own in this database, and what is granted to them.

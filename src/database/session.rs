@@ -5,11 +5,19 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What a session of the operator's starts with. It goes before any setting that a tenant made for its own database, which could else send names
+/// to objects of its own, or end the operator's work before it is done, so that a former login is never dropped.
+const SETTINGS: &str = "-c search_path=pg_catalog,pg_temp -c default_transaction_read_only=off -c statement_timeout=30s -c lock_timeout=10s \
+    -c idle_in_transaction_session_timeout=60s -c idle_session_timeout=0 -c client_min_messages=warning -c jit=off";
+/// Settings that only this version and later ones have; an older one would refuse the session.
+const LATER_SETTINGS: (u32, &str) = (17, " -c transaction_timeout=0");
 
 /// A server that takes longer counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,9 +67,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects. Names are looked up in Postgres' own catalog alone, so that no tenant's object is ever run with the operator's rights;
-    /// what is said here goes before any setting that a tenant made for its own database.
-    pub async fn open(address: &Address, database: &str, statements: Arc<AtomicU64>) -> Result<Self, DatabaseError> {
+    /// Connects, and takes down the server's version, which has to be known before a tenant's own database is entered: 0 as long as it isn't.
+    pub async fn open(address: &Address, database: &str, statements: Arc<AtomicU64>, version: &AtomicU32) -> Result<Self, DatabaseError> {
+        let (since, later) = LATER_SETTINGS;
+        let later = if version.load(Ordering::Relaxed) >= since { later } else { "" };
         let mut config = Config::new();
         config
             .host(&address.host)
@@ -70,7 +79,7 @@ impl Session {
             .user(&address.user)
             .password(&address.password)
             .application_name("tenantry")
-            .options("-c search_path=pg_catalog,pg_temp -c default_transaction_read_only=off -c statement_timeout=30s -c lock_timeout=10s -c client_min_messages=warning -c jit=off")
+            .options(format!("{SETTINGS}{later}"))
             .connect_timeout(CONNECT_TIMEOUT);
         let name = format!("{}:{}", address.host, address.port);
         let unreachable = |cause: String| DatabaseError::Unreachable { address: name.clone(), cause };
@@ -78,12 +87,14 @@ impl Session {
             if address.tls == TlsMode::Disable {
                 config.ssl_mode(tokio_postgres::config::SslMode::Disable);
                 let (client, connection) = config.connect(NoTls).await.map_err(|error| connect_error(&name, database, &error))?;
+                note_version(&connection, version);
                 drive(connection);
                 return Ok(client);
             }
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
             let tls = MakeRustlsConnect::new(tls_config(address).map_err(unreachable)?);
             let (client, connection) = config.connect(tls).await.map_err(|error| connect_error(&name, database, &error))?;
+            note_version(&connection, version);
             drive(connection);
             Ok(client)
         };
@@ -118,6 +129,18 @@ impl Session {
             }
             None => DatabaseError::Unreachable { address: self.address.clone(), cause: causes(error) },
         }
+    }
+}
+
+/// The first number of the server's version.
+fn note_version<S, T>(connection: &tokio_postgres::Connection<S, T>, version: &AtomicU32)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let told = connection.parameter("server_version").and_then(|text| text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    if let Some(told) = told {
+        version.store(told, Ordering::Relaxed);
     }
 }
 

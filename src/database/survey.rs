@@ -80,6 +80,9 @@ pub struct ObservedRole {
     pub above: bool,
     /// Connections that it may hold.
     pub connection_limit: i32,
+    /// Whether in the shared database nobody else may call what functions it makes.
+    #[serde(default)]
+    pub functions_closed: bool,
     /// The roles that it is a member of.
     #[serde(default)]
     pub member_of: Vec<Membership>,
@@ -178,6 +181,8 @@ WITH wanted AS MATERIALIZED (
   SELECT n.owner, n.rolname::text AS role,
          jsonb_build_object('comment', c.description, 'login', r.rolcanlogin, 'inherit', r.rolinherit, 'creates', r.rolcreaterole OR r.rolcreatedb,
                             'above', r.rolsuper OR r.rolreplication OR r.rolbypassrls, 'connection_limit', r.rolconnlimit,
+                            'functions_closed', EXISTS (SELECT 1 FROM pg_default_acl d WHERE d.defaclrole = n.oid AND d.defaclnamespace = 0 AND d.defaclobjtype = 'f'
+                                                           AND NOT EXISTS (SELECT 1 FROM aclexplode(d.defaclacl) a WHERE a.grantee = 0)),
                             'member_of', COALESCE(m.member_of, '[]'), 'members', COALESCE(m.members, '[]'),
                             'settings', COALESCE(s.settings, '[]'), 'sessions', COALESCE(a.sessions, 0))::text AS observed
     FROM named n

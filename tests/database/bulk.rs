@@ -62,6 +62,7 @@ async fn thousands_of_tenants_are_verified_within_seconds() {
             let fingerprint = tenant.login.fingerprint();
             sql += &format!(
                 "CREATE ROLE {owner}; COMMENT ON ROLE {owner} IS '{comment}'; GRANT {owner} TO CURRENT_USER; CREATE SCHEMA AUTHORIZATION {owner};
+                 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
                  REVOKE {owner} FROM CURRENT_USER; CREATE ROLE \"{login}\" LOGIN CONNECTION LIMIT 5;
                  COMMENT ON ROLE \"{login}\" IS '{{\"tenantry_login_of\":\"{owner}\",\"fingerprint\":\"{fingerprint}\"}}';
                  GRANT {owner} TO \"{login}\"; GRANT \"tenantry.{name}\" TO {owner} {options};

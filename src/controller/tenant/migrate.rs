@@ -109,7 +109,8 @@ async fn failure(pass: &Pass<'_>, instance: &Instance, job: &str, why: &str) -> 
     if let Some(known) = known.filter(|known| known.message.starts_with(&begin) && known.message.contains(job)) {
         return known.message.clone();
     }
-    let log = last_lines(pass, instance, job).await;
+    // The message can be read by more people than the tenant's secrets. Where these can't be read, nothing is shown.
+    let log = super::secrets::hide(pass, instance, last_lines(pass, instance, job).await).await.unwrap_or_default();
     let log = if log.is_empty() { format!("Job {job} left no log") } else { format!("the log of Job {job} ends: {log}") };
     format!(
         "{begin}; what served before goes on serving. Change something, or set the annotation {RETRY} to a new value to run it again; {log}"

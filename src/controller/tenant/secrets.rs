@@ -5,8 +5,8 @@ use super::assess::{Step, Stop};
 use crate::api::{DatabaseServer, labels};
 use crate::controller::apply::ApplyError;
 use crate::controller::inventory::Observed;
-use crate::database::{Login, generate_password};
-use crate::instance::names::{NAMESPACE_PREFIX, login_number};
+use crate::database::{Login, generate_password, is_password};
+use crate::instance::names::{NAMESPACE_PREFIX, TenantName, login_number};
 use crate::instance::render::{self, DatabaseLogin, Kind, Object, ObjectKey, SecretContent};
 use crate::instance::{Instance, digest};
 use base64::Engine;
@@ -25,6 +25,10 @@ const READ_EVERY: std::ops::Range<u64> = 900..1800;
 
 /// Where the annotation [`labels::DATABASE_SERVER`] is in a Secret.
 const SERVER_ANNOTATION: &str = "/metadata/annotations/tenantry.dev~1database-server";
+
+/// The type of a pull secret, and the key that it has.
+const PULL_SECRET_TYPE: &str = "kubernetes.io/dockerconfigjson";
+const PULL_SECRET_KEY: &str = ".dockerconfigjson";
 
 /// What is known of a tenant's secrets.
 #[derive(Clone)]
@@ -72,7 +76,7 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&Databa
     let (mut login, mut rotating) = (None, false);
     if let (Some(database), Some(server)) = (&instance.database, server) {
         let found = read(pass, instance, render::DATABASE_SECRET).await?;
-        let chosen = choose_login(instance, found.as_ref(), rotation, authority);
+        let chosen = choose_login(&instance.name, found.as_ref(), rotation, authority);
         let next = Login { name: chosen.username.clone(), password: chosen.password.clone() };
         // A login of a higher number had others before it, and any of them may still be in use.
         rotating = login_number(&next.name).is_some_and(|number| number > 1);
@@ -127,18 +131,23 @@ async fn generated(pass: &Pass<'_>, instance: &Instance) -> Result<SecretContent
 }
 
 /// The login that the Secret has, unless a rotation is asked for that it doesn't answer.
-fn choose_login(instance: &Instance, found: Option<&DynamicObject>, rotation: Option<String>, authority: Option<Vec<u8>>) -> DatabaseLogin {
-    // A tenant's people may edit the Secret: a name that isn't one of this tenant's logins would make them another's.
-    let is_own = |name: &str| login_number(name).is_some_and(|number| instance.name.database_login(number) == name);
-    let before = found.and_then(login_of).filter(|(username, _)| is_own(username));
+///
+/// A tenant's people may edit the Secret. A name that isn't one of this tenant's logins would make them another's, so it counts for nothing. A
+/// password that isn't one of ours is replaced: it may be weak, and then what tells passwords apart, which every role can read, would give it
+/// away; or it may turn the URL that pods are given into another.
+fn choose_login(tenant: &TenantName, found: Option<&DynamicObject>, rotation: Option<String>, authority: Option<Vec<u8>>) -> DatabaseLogin {
+    let number_of = |name: &str| login_number(name).filter(|number| *number > 0 && tenant.database_login(*number) == name);
+    let before = found.and_then(login_of).and_then(|(username, password)| Some((number_of(&username)?, password)));
     let answered = found.and_then(|secret| secret.annotations().get(labels::ROTATED).cloned());
     match before {
-        Some((username, password)) if rotation == answered || rotation.is_none() => {
-            DatabaseLogin { username, password, authority, rotation: answered }
+        Some((number, password)) if rotation == answered || rotation.is_none() => {
+            let password = if is_password(&password) { password } else { generate_password() };
+            DatabaseLogin { username: tenant.database_login(number), password, authority, rotation: answered }
         }
         before => {
-            let number = before.and_then(|(username, _)| login_number(&username)).unwrap_or(0) + 1;
-            DatabaseLogin { username: instance.name.database_login(number), password: generate_password(), authority, rotation }
+            // Beyond the greatest number it begins anew; only by hand can it have come so far.
+            let number = before.and_then(|(number, _)| number.checked_add(1)).unwrap_or(1);
+            DatabaseLogin { username: tenant.database_login(number), password: generate_password(), authority, rotation }
         }
     }
 }
@@ -157,16 +166,36 @@ fn login_of(secret: &DynamicObject) -> Option<(String, String)> {
 async fn copy_pull_secret(pass: &Pass<'_>, instance: &Instance, name: &str) -> Result<(), Stop> {
     let namespace = &pass.context.configuration.settings.namespace;
     let key = ObjectKey { kind: Kind::SECRET, namespace: Some(namespace.clone()), name: name.to_owned() };
-    let missing = || {
-        Stop::failed(
-            Step::Instance,
-            "PullSecretMissing",
-            format!("Secret {namespace}/{name}, which the blueprint names as image.pullSecret, doesn't exist: create it"),
-        )
+    let stopped = |reason: &str, what: &str| {
+        let message = format!("Secret {namespace}/{name}, which the blueprint names as image.pullSecret, {what}");
+        Stop::failed(Step::Instance, reason, message)
     };
-    let source = pass.applier().get(&key).await?.ok_or_else(missing)?;
+    let source = pass.applier().get(&key).await?.ok_or_else(|| stopped("PullSecretMissing", "doesn't exist: create it"))?;
+    // The operator's namespace holds the logins to all database servers, too: nothing but a pull secret leaves it.
+    let configuration = content_of(&source).0.remove(PULL_SECRET_KEY).filter(|_| source.data["type"] == PULL_SECRET_TYPE);
+    let Some(configuration) = configuration else {
+        return Err(stopped("PullSecretUnusable", "isn't of type kubernetes.io/dockerconfigjson, so it isn't copied: name another"));
+    };
+    let content = SecretContent(BTreeMap::from([(PULL_SECRET_KEY.to_owned(), configuration)]));
     let found = read(pass, instance, render::PULL_SECRET).await?;
-    write(pass, &render::pull_secret(instance, &content_of(&source)), found).await
+    write(pass, &render::pull_secret(instance, &content), found).await
+}
+
+/// The text without any value of the tenant's own secrets: what a product logs when it fails may hold its whole environment.
+pub async fn hide(pass: &Pass<'_>, instance: &Instance, mut text: String) -> Result<String, Stop> {
+    let mut values = Vec::new();
+    for name in [render::DATABASE_SECRET, render::GENERATED_SECRET] {
+        let Some(secret) = read(pass, instance, name).await? else { continue };
+        let secret_of_all = |key: &str| name != render::DATABASE_SECRET || key == "password";
+        let content = content_of(&secret).0.into_iter().filter(|(key, _)| secret_of_all(key));
+        values.extend(content.filter_map(|(_, value)| String::from_utf8(value).ok()).filter(|value| !value.trim().is_empty()));
+    }
+    // The longest first: one may be a part of another.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    for value in values {
+        text = text.replace(value.trim(), "[secret]");
+    }
+    Ok(text)
 }
 
 async fn read(pass: &Pass<'_>, instance: &Instance, name: &str) -> Result<Option<DynamicObject>, Stop> {
