@@ -6,7 +6,6 @@
 mod bulk;
 mod concurrency;
 mod drift;
-mod isolation;
 mod life;
 mod rotation;
 mod secrecy;

@@ -189,3 +189,26 @@ pub async fn person(tenant: &Tenant, role: &str) -> Cluster {
     wait_until("the person is let in", LIMIT, async || person.try_list("Pod", Some(&tenant.namespace), "").await).await;
     person
 }
+
+/// Somebody who may do this in all namespaces, as a controller of the platform.
+pub async fn everywhere(world: &World, rules: Value) -> Cluster {
+    let account = unique("controller");
+    world.create(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": "default"}})).await;
+    let role = json!({"apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": {"name": account}, "rules": rules});
+    let grant = json!({
+        "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": account},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": account},
+        "subjects": [{"kind": "ServiceAccount", "namespace": "default", "name": account}],
+    });
+    world.create(&role).await;
+    world.create(&grant).await;
+    world.environment.client_of(&world.cluster, "default", &account).await
+}
+
+/// Somebody who may write Tenants and nothing else, as onboarding does.
+pub async fn onboarding(world: &World) -> Cluster {
+    let verbs = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+    let person = everywhere(world, json!([{"apiGroups": ["tenantry.dev"], "resources": ["tenants"], "verbs": verbs}])).await;
+    wait_until("onboarding is let in", LIMIT, async || person.try_list("Tenant", None, "").await).await;
+    person
+}

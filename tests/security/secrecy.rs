@@ -115,3 +115,20 @@ async fn no_secret_shows_anywhere_even_after_a_rotation_and_a_failure() {
     }
     assert!(found(&places, &shaken.name).contains(&"the operator's log"));
 }
+
+#[tokio::test]
+async fn the_log_of_a_failed_migration_shows_no_secret() {
+    let tenant = Tenant::new("talkative").ready().await;
+    // A product may log its whole environment. What simulated pods log is always the same, so the secret is made to be a part of it.
+    let logged = "planner.0002_task_due_index";
+    tenant.world.merge("Secret", Some(&tenant.namespace), "generated", &json!({"stringData": {"SECRET_KEY": logged}})).await;
+    tenant.annotate("tenantry.dev/reconcile", "look").await;
+    tenant.change(json!({"release": {"version": "2.0-failing-migration"}})).await;
+    let message = tenant.stalled("MigrationFailed").await;
+    assert!(message.contains("Applying [secret]..."), "{message}");
+    assert!(message.contains("relation \"planner_task\" does not exist"), "the rest of the log: {message}");
+    assert_eq!(tenant.secret("generated").await["SECRET_KEY"], logged);
+    let shown: Vec<_> = places(&tenant.world).await.into_iter().filter(|(_, text)| text.contains(&tenant.name)).collect();
+    assert!(shown.iter().any(|(place, text)| place.starts_with("Event") && text.contains("[secret]")), "no Event tells of it");
+    assert_eq!(found(&shown, logged), Vec::<&str>::new());
+}

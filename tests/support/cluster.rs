@@ -87,6 +87,14 @@ impl Cluster {
         Ok(serde_json::to_value(changed).expect("JSON"))
     }
 
+    /// Sends a request as it is, for what the other ways don't reach: subresources, further kinds of patches, a whole object.
+    pub async fn try_request(&self, method: &str, path: &str, content: Option<(&str, &Value)>) -> Result<Value, String> {
+        let (content_type, body) = content.map_or(("application/json", Vec::new()), |(kind, body)| (kind, body.to_string().into_bytes()));
+        let request = http::Request::builder().method(method).uri(path).header("Content-Type", content_type).body(body).expect("a request");
+        let answer = self.client.request_text(request).await.map_err(message)?;
+        Ok(serde_json::from_str(&answer).unwrap_or(Value::String(answer)))
+    }
+
     /// Merges fields into an object's status.
     pub async fn merge_status(&self, kind: &str, namespace: Option<&str>, name: &str, patch: &Value) {
         let result = self.api(kind, namespace).patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
