@@ -11,6 +11,7 @@ mod adoption;
 mod attack;
 mod manifests;
 mod marks;
+mod matrix;
 mod operator;
 mod people;
 mod pods;
