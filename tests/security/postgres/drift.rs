@@ -1,6 +1,7 @@
 //! What opens a tenant's data is closed again at the next look, whoever opened it.
 
 use super::support::*;
+use tenantry::database::DatabaseError;
 
 #[tokio::test]
 async fn what_opens_a_tenants_data_is_found_and_closed() {
@@ -25,7 +26,15 @@ async fn what_opens_a_tenants_data_is_found_and_closed() {
         superuser.run(&opened).await;
         let found = server.verify(std::slice::from_ref(&tenant)).await.unwrap();
         assert!(!found[&tenant.owner].as_ref().unwrap().is_empty(), "{opened} isn't seen");
-        server.ensure(&tenant).await.unwrap();
+        match server.ensure(&tenant).await {
+            Ok(_) => {}
+            // Since Postgres 16 only who granted a role, or an admin, can take it back: it is said with the statement.
+            Err(DatabaseError::NeedsAdmin { statement, .. }) if environment("VERSION") != "15" => {
+                superuser.run(&statement).await;
+                server.ensure(&tenant).await.unwrap();
+            }
+            Err(error) => panic!("{opened}: {error}"),
+        }
         let found = server.verify(std::slice::from_ref(&tenant)).await.unwrap();
         assert_eq!(told(found[&tenant.owner].as_ref().unwrap()), Vec::<String>::new(), "{opened}");
     }

@@ -24,13 +24,14 @@ const PUBLIC: &[(&str, &str)] = &[
 ];
 
 /// All pairs of an object and a right, as text, that `{who}` has on what isn't `{mine}`'s, in one database. Objects of Postgres itself are left out where
-/// they only show names or compute.
+/// they only show names or compute; and databases that an admin made by hand, which are open to everybody until he closes them.
 const RIGHTS: &str = r#"
 WITH who AS (SELECT rolname, oid FROM pg_roles WHERE rolname = '{who}'),
      mine AS (SELECT oid FROM pg_roles WHERE rolname IN ({mine})),
      spaces AS (SELECT oid, nspname FROM pg_namespace WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND nspname !~ '^pg_(toast_)?temp_')
 SELECT 'database ' || datname || ' ' || r FROM who, pg_database, unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) r
  WHERE has_database_privilege(rolname, datname, r) AND datdba NOT IN (SELECT oid FROM mine) AND datname <> '{shared}'
+   AND (pg_get_userbyid(datdba) ~ '^tenant(_|ry$)' OR datname IN ('postgres', 'template0', 'template1'))
 UNION ALL
 SELECT 'database ' || datname || ' ' || r FROM who, pg_database, unnest(ARRAY['CREATE', 'CONNECT WITH GRANT OPTION', 'TEMPORARY WITH GRANT OPTION']) r
  WHERE has_database_privilege(rolname, datname, r) AND datname = '{shared}'
