@@ -25,6 +25,7 @@ mod workloads;
 use lane::{Expected, Lane};
 use report::Report;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -158,13 +159,17 @@ async fn work(mut lane: Lane, expected: Arc<BTreeMap<Workload, Expected>>, left:
 
 /// Enters what a run came to, and prints what differs at once.
 fn note(report: &Mutex<Report>, lane: &Lane, workload: Workload, planned: Option<&(Point, Fault)>, result: Result<(), String>) {
-    let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-    report.not_met += u32::from(!lane.traffic.plan_met());
-    let differs = result.is_err();
+    report.lock().unwrap_or_else(PoisonError::into_inner).not_met += u32::from(!lane.traffic.plan_met());
     match planned {
-        Some((point, fault)) => report.add(workload, Some(*fault), point, result, &lane.journal()),
-        None => report.add(workload, None, &"no request", result, &lane.journal()),
+        Some((point, fault)) => enter(report, lane, workload, Some(*fault), point, result),
+        None => enter(report, lane, workload, None, &"no request", result),
     }
+}
+
+fn enter(report: &Mutex<Report>, lane: &Lane, workload: Workload, fault: Option<Fault>, place: &dyn Display, result: Result<(), String>) {
+    let differs = result.is_err();
+    let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+    report.add(workload, fault, place, result, &lane.journal());
     if let Some(last) = report.differences().last().filter(|_| differs) {
         eprintln!("{last}");
     }
@@ -218,12 +223,7 @@ async fn crash_twice(mut lane: Lane, expected: Arc<BTreeMap<Workload, Expected>>
             let met = lane.traffic.met();
             let differs = result.is_err();
             let place = format!("write {first}, and write {second} after it");
-            let mut all = report.lock().unwrap_or_else(PoisonError::into_inner);
-            all.add(Workload::Create, Some(Fault::CrashAfter), &place, result, &lane.journal());
-            if let Some(last) = all.differences().last().filter(|_| differs) {
-                eprintln!("{last}");
-            }
-            drop(all);
+            enter(&report, &lane, Workload::Create, Some(Fault::CrashAfter), &place, result);
             if differs || lane.run(Workload::Delete, Vec::new(), &expected[&Workload::Delete]).await.is_err() {
                 lane.begin_anew().await;
             }
