@@ -8,7 +8,6 @@ mod support;
 
 mod audit;
 mod handover;
-mod outages;
 mod requests;
 
 use support::{Environment, Operator, World, kubectl};
