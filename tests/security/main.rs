@@ -1,6 +1,5 @@
 //! Attacks, tried on a real API server and a real Postgres: by who may write Tenants only, by a tenant's people and its code, by who squats on a
-//! name, and by the operator's own identity. Each test stands for a rule of docs/security.md; `dev/prove-guards` shows that it fails when the
-//! rule's guard is gone. One operator serves all tests of a run at once.
+//! name, and by the operator's own identity. One operator serves all tests of a run at once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // in a test, a panic is how a failure is told
 
