@@ -2,63 +2,36 @@
 //! namespaces end.
 
 use crate::support::Cluster;
+use crate::support::kinds::{OF_AN_INSTANCE, resource};
 use futures::TryStreamExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use serde_json::{Value, json};
 
-/// What a namespace may hold.
-const CONTENT: [(&str, &str, &str); 13] = [
-    ("apps", "v1", "Deployment"),
-    ("batch", "v1", "Job"),
-    ("", "v1", "ConfigMap"),
-    ("", "v1", "Secret"),
-    ("", "v1", "Service"),
-    ("", "v1", "ServiceAccount"),
-    ("", "v1", "ResourceQuota"),
-    ("", "v1", "LimitRange"),
-    ("networking.k8s.io", "v1", "Ingress"),
-    ("networking.k8s.io", "v1", "NetworkPolicy"),
-    ("autoscaling", "v2", "HorizontalPodAutoscaler"),
-    ("policy", "v1", "PodDisruptionBudget"),
-    ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
-];
-
-fn resource((group, version, kind): (&str, &str, &str)) -> ApiResource {
-    let gvk = GroupVersionKind::gvk(group, version, kind);
-    let plural = match kind {
-        "Ingress" => "ingresses".to_owned(),
-        "NetworkPolicy" => "networkpolicies".to_owned(),
-        kind => format!("{}s", kind.to_lowercase()),
-    };
-    ApiResource::from_gvk_with_plural(&gvk, &plural)
-}
-
 /// Works for as long as the process lives.
 pub fn start(cluster: &Cluster) {
-    for kind in CONTENT.into_iter().chain([("", "v1", "Namespace")]) {
+    for kind in OF_AN_INSTANCE.into_iter().chain(["Namespace"]) {
         tokio::spawn(play(cluster.clone(), kind));
     }
 }
 
-async fn play(cluster: Cluster, kind: (&'static str, &'static str, &'static str)) {
+async fn play(cluster: Cluster, kind: &'static str) {
     let all: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &resource(kind));
     let mut changes = std::pin::pin!(watcher(all, watcher::Config::default()).default_backoff().applied_objects());
     loop {
         match changes.try_next().await {
             Ok(Some(object)) => act(&cluster, kind, &object).await,
             Ok(None) => return,
-            Err(error) => eprintln!("the watch of {} of who plays the controllers: {error}", kind.2),
+            Err(error) => eprintln!("the watch of {} of who plays the controllers: {error}", kind),
         }
     }
 }
 
-async fn act(cluster: &Cluster, kind: (&str, &str, &str), object: &DynamicObject) {
+async fn act(cluster: &Cluster, kind: &str, object: &DynamicObject) {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let live = serde_json::to_value(object).expect("JSON");
-    if kind.2 == "Namespace" {
+    if kind == "Namespace" {
         if object.metadata.deletion_timestamp.is_some() {
             end_namespace(cluster, name).await;
         }
@@ -71,7 +44,7 @@ async fn act(cluster: &Cluster, kind: (&str, &str, &str), object: &DynamicObject
         let _ = api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}}))).await;
         return;
     }
-    let status = match kind.2 {
+    let status = match kind {
         "Job" => done_job(&live),
         "Ingress" => addressed_ingress(&live),
         "Deployment" => done_deployment(&live),
@@ -113,9 +86,9 @@ fn done_job(live: &Value) -> Option<Value> {
 /// Deletes what is in it, and lets it go.
 pub async fn end_namespace(cluster: &Cluster, name: &str) {
     let background = DeleteParams::background();
-    for kind in CONTENT {
+    for kind in OF_AN_INSTANCE {
         let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), name, &resource(kind));
-        if kind.2 == "Service" {
+        if kind == "Service" {
             for service in api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
                 let _ = api.delete(service.metadata.name.as_deref().unwrap_or_default(), &background).await;
             }

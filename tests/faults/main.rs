@@ -24,7 +24,7 @@ mod workloads;
 
 use lane::{Expected, Lane};
 use report::Report;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,8 +34,9 @@ use tokio::runtime::Handle;
 use traffic::{Fault, Place, Planned, Point};
 use workloads::{LIFE, SHARED, Workload};
 
-/// How often each lane leads a tenant through its life without faults before the campaign.
-const REHEARSALS: usize = 2;
+/// How often each lane leads a tenant through its life without faults before the campaign: the first leaves traces on what tenants share, and what
+/// isn't the same the second time and the third can't be compared.
+const REHEARSALS: usize = 3;
 
 /// The clusters of dev/faults or dev/test.
 fn kubeconfigs() -> Vec<PathBuf> {
@@ -88,7 +89,6 @@ async fn rehearse(lanes: &mut [Lane]) -> BTreeMap<Workload, Expected> {
         for (number, workload) in LIFE.repeat(REHEARSALS).into_iter().enumerate() {
             let found =
                 lane.rehearse(workload).await.unwrap_or_else(|why| panic!("{workload:?} without a fault: {why}\n{}", lane.journal()));
-            // The first life of all leaves traces on what tenants share.
             if number < LIFE.len() {
                 continue;
             }
@@ -175,7 +175,9 @@ fn enter(report: &Mutex<Report>, lane: &Lane, workload: Workload, fault: Option<
     }
 }
 
+/// Nothing differs, and nearly every fault was met: what never comes up, as a status that is written once more by chance, tells nothing.
 fn assert_no_difference(report: &Report) {
+    assert!(report.not_met * 10 <= report.runs(), "the requests of {} of {} runs did not come up", report.not_met, report.runs());
     assert!(report.differences().is_empty(), "{} of {} runs differ", report.differences().len(), report.runs());
 }
 
@@ -223,8 +225,12 @@ async fn crash_twice(mut lane: Lane, expected: Arc<BTreeMap<Workload, Expected>>
             let differs = result.is_err();
             let place = format!("write {first}, and write {second} after it");
             enter(&report, &lane, Workload::Create, Some(Fault::CrashAfter), &place, result);
-            if differs || lane.run(Workload::Delete, Vec::new(), &expected[&Workload::Delete]).await.is_err() {
+            let deleted = if differs { Ok(()) } else { lane.run(Workload::Delete, Vec::new(), &expected[&Workload::Delete]).await };
+            if differs || deleted.is_err() {
                 lane.begin_anew().await;
+            }
+            if deleted.is_err() {
+                enter(&report, &lane, Workload::Delete, None, &place, deleted);
             }
             match met {
                 0 => return,
@@ -239,7 +245,7 @@ async fn crash_twice(mut lane: Lane, expected: Arc<BTreeMap<Workload, Expected>>
 /// How many tenants follow one blueprint.
 const MANY: usize = 20;
 
-/// A change of the blueprint of many tenants meets every fault at the first, a middle and the last of the same requests.
+/// A change of the blueprint of many tenants meets every fault at what is asked for all, and for the first, a middle and the last tenant.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes ten minutes: dev/faults"]
 async fn no_fault_changes_anything_while_many_tenants_follow_their_blueprint() {
@@ -256,13 +262,11 @@ async fn no_fault_changes_anything_while_many_tenants_follow_their_blueprint() {
     for workload in SHARED {
         expected.insert(workload, lane.rehearse(workload).await.unwrap_or_else(|why| panic!("{workload:?} without a fault: {why}")));
     }
-    let highest = |points: &BTreeSet<Point>, what: &str| points.iter().filter(|point| point.what == what).map(|point| point.nth).max();
+    let others: Vec<_> = (0..MANY).filter(|number| ![0, MANY / 2, MANY - 1].contains(number)).map(|number| format!("T-{number}")).collect();
+    let of_another = |point: &Point| point.what.split(['/', ' ']).any(|word| others.iter().any(|other| word.ends_with(other.as_str())));
     let mut left = BTreeMap::new();
     for (workload, expected) in &expected {
-        let chosen = expected.points.iter().filter(|point| {
-            let last = highest(&expected.points, &point.what).unwrap_or_default();
-            [1, last / 2, last].contains(&point.nth)
-        });
+        let chosen = expected.points.iter().filter(|point| !of_another(point));
         let faults = chosen.flat_map(|point| Fault::all(point.side).iter().map(|fault| (point.clone(), *fault)));
         left.insert(*workload, faults.collect::<VecDeque<_>>());
     }
@@ -280,4 +284,5 @@ async fn no_fault_changes_anything_while_many_tenants_follow_their_blueprint() {
         }
     }
     eprintln!("{report}\nin {:?}", began.elapsed());
+    assert_no_difference(&report);
 }

@@ -2,25 +2,9 @@
 
 use crate::lane::Lane;
 use crate::mask::mask;
+use crate::support::kinds::OF_AN_INSTANCE;
 use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// All that the operator writes in a tenant's namespace.
-const KINDS: [&str; 13] = [
-    "RoleBinding",
-    "ResourceQuota",
-    "LimitRange",
-    "ServiceAccount",
-    "NetworkPolicy",
-    "ConfigMap",
-    "Secret",
-    "Service",
-    "Deployment",
-    "HorizontalPodAutoscaler",
-    "PodDisruptionBudget",
-    "Ingress",
-    "Job",
-];
 
 /// Roles with their rights, settings and memberships, databases, schemas and what is in them, and the rows.
 const CATALOG: &str = "
@@ -48,7 +32,7 @@ pub type Snapshot = BTreeMap<String, String>;
 pub async fn take(lane: &Lane) -> Snapshot {
     let label = "app.kubernetes.io/managed-by=tenantry";
     let own = ["Tenant", "Blueprint", "Plan", "DatabaseServer"].map(|kind| (kind, ""));
-    let kinds = own.into_iter().chain(["Namespace"].into_iter().chain(KINDS).map(|kind| (kind, label)));
+    let kinds = own.into_iter().chain(["Namespace"].into_iter().chain(OF_AN_INSTANCE).map(|kind| (kind, label)));
     let lists = kinds.map(async |(kind, label)| (kind, lane.cluster.list(kind, None, label).await));
     let catalog = CATALOG.replace('@', &lane.name);
     let (lists, catalog) = futures::join!(futures::future::join_all(lists), lane.postgres.admin(&catalog));

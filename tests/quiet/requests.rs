@@ -1,6 +1,7 @@
 //! What the operator asks of the API server and of Postgres, counted by themselves.
 
 use crate::audit::{Audit, summary};
+use crate::support::kinds::OF_AN_INSTANCE;
 use crate::support::{LIMIT, Operator, Tenant, World, wait_until};
 use crate::{alone, install_planner, leader};
 use serde_json::json;
@@ -11,28 +12,10 @@ const WRITES_BESIDE_OBJECTS: usize = 6;
 /// Reads that it may cost: of what may not be watched, its Secrets.
 const READS: usize = 3;
 
-/// All that an instance consists of.
-const KINDS: [&str; 14] = [
-    "RoleBinding",
-    "ResourceQuota",
-    "LimitRange",
-    "ServiceAccount",
-    "NetworkPolicy",
-    "ConfigMap",
-    "Secret",
-    "Service",
-    "Deployment",
-    "HorizontalPodAutoscaler",
-    "PodDisruptionBudget",
-    "Ingress",
-    "Job",
-    "Namespace",
-];
-
 async fn objects_of(tenant: &Tenant) -> usize {
     let label = format!("tenantry.dev/tenant={}", tenant.name);
     let mut count = 0;
-    for kind in KINDS {
+    for kind in OF_AN_INSTANCE.into_iter().chain(["Namespace"]) {
         // Pods' own objects, such as the API server's own ConfigMap, don't carry the label of what the operator makes.
         count += tenant.world.list(kind, None, &format!("{label},app.kubernetes.io/managed-by=tenantry")).await.len();
     }

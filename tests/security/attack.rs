@@ -194,6 +194,12 @@ pub async fn person(tenant: &Tenant, role: &str) -> Cluster {
 pub async fn everywhere(world: &World, rules: Value) -> Cluster {
     let account = unique("controller");
     world.create(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": "default"}})).await;
+    grant_everywhere(world, &account, rules).await;
+    world.environment.client_of(&world.cluster, "default", &account).await
+}
+
+/// Lets an account of the namespace `default` do this in all namespaces.
+pub async fn grant_everywhere(world: &World, account: &str, rules: Value) {
     let role = json!({"apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": {"name": account}, "rules": rules});
     let grant = json!({
         "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": account},
@@ -202,7 +208,6 @@ pub async fn everywhere(world: &World, rules: Value) -> Cluster {
     });
     world.create(&role).await;
     world.create(&grant).await;
-    world.environment.client_of(&world.cluster, "default", &account).await
 }
 
 /// Somebody who may write Tenants and nothing else, as onboarding does.

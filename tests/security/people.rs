@@ -99,17 +99,7 @@ async fn who_may_update_tenants_may_change_the_guard_rails() {
     })
     .await;
 
-    let role = json!({
-        "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": {"name": account},
-        "rules": [{"apiGroups": ["tenantry.dev"], "resources": ["tenants"], "verbs": ["update"]}],
-    });
-    let grant = json!({
-        "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": account},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": account},
-        "subjects": [{"kind": "ServiceAccount", "namespace": "default", "name": account}],
-    });
-    world.create(&role).await;
-    world.create(&grant).await;
+    grant_everywhere(world, &account, json!([{"apiGroups": ["tenantry.dev"], "resources": ["tenants"], "verbs": ["update"]}])).await;
     wait_until("the policy lets them", LIMIT, async || support.try_create_dry(&policy).await).await;
     let quota = name(&tenant.objects("ResourceQuota").await[0]);
     allowed("the quota", support.try_delete_dry("ResourceQuota", namespace, &quota).await);

@@ -2,6 +2,23 @@
 
 use kube::core::{ApiResource, GroupVersionKind};
 
+/// All kinds that an instance of the sample products consists of, but for its namespace.
+pub const OF_AN_INSTANCE: [&str; 13] = [
+    "RoleBinding",
+    "ResourceQuota",
+    "LimitRange",
+    "ServiceAccount",
+    "NetworkPolicy",
+    "ConfigMap",
+    "Secret",
+    "Service",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "Ingress",
+    "Job",
+];
+
 /// How the API calls a kind.
 pub fn resource(kind: &str) -> ApiResource {
     let (group, version, plural) = match kind {

@@ -11,7 +11,7 @@ mod cluster;
 mod database;
 mod door;
 mod environment;
-mod kinds;
+pub mod kinds;
 pub mod manifests;
 mod operator;
 mod proxy;
