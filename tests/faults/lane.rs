@@ -36,6 +36,8 @@ pub struct Lane {
     pub names: Vec<(String, String)>,
     start: Start,
     operator: Option<Operator>,
+    /// How many of the planned faults the last run met.
+    pub met: usize,
     /// The values of the tenant's Secrets at the end of the last run.
     secrets: Values,
     /// The rows that each tenant's product has written, by namespace.
@@ -89,7 +91,7 @@ impl Lane {
         postgres.database = name.clone();
         let start = Start { api, door: open_door(traffic.clone()).await, traffic: traffic.clone(), journal };
         let mut lane =
-            Self { name, cluster, postgres, traffic, names, start, operator: None, secrets: Values::new(), rows: BTreeMap::new() };
+            Self { name, cluster, postgres, traffic, names, start, operator: None, met: 0, secrets: Values::new(), rows: BTreeMap::new() };
         lane.clear().await;
         lane.postgres.admin_in("postgres", &format!("CREATE DATABASE {} OWNER {}", lane.name, lane.postgres.user)).await;
         let server = json!({
@@ -248,7 +250,9 @@ impl Lane {
     /// One run with faults; tells what differs from what is expected.
     pub async fn run(&mut self, workload: Workload, plan: Vec<Planned>, expected: &Expected) -> Result<(), String> {
         self.ask(workload, plan).await;
-        let snapshot = self.settle(workload, Some(&expected.snapshot)).await?;
+        let settled = self.settle(workload, Some(&expected.snapshot)).await;
+        self.met = self.traffic.met();
+        let snapshot = settled?;
         let found = self.expected(snapshot);
         let mut wrong = Vec::new();
         if found.made != expected.made {

@@ -283,11 +283,6 @@ impl Traffic {
         self.lock().crashed
     }
 
-    /// Whether all that was planned has happened.
-    pub fn plan_met(&self) -> bool {
-        self.lock().plan.iter().all(|planned| planned.met)
-    }
-
     /// How much of what was planned has happened.
     pub fn met(&self) -> usize {
         self.lock().plan.iter().filter(|planned| planned.met).count()
