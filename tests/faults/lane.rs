@@ -280,6 +280,18 @@ impl Lane {
         self.stay(workload, &expected.snapshot).await
     }
 
+    /// A new operator finds a tenant whose status lost where its data is, on a server that lost its finalizer.
+    pub async fn begin_without_placement(&mut self, planned: Planned, expected: &Expected) -> Result<(), String> {
+        self.operator = None;
+        self.cluster.merge_status("Tenant", None, &self.name, &json!({"status": {"database": null}})).await;
+        self.cluster.merge("DatabaseServer", None, "main", &json!({"metadata": {"finalizers": null}})).await;
+        self.traffic.begin(vec![planned], self.version().await);
+        self.operator = Some(Operator::start(self.start.clone()));
+        let settled = self.settle(Workload::Create, Some(&expected.snapshot)).await;
+        self.met = self.traffic.met();
+        settled.map(|_| ())
+    }
+
     async fn ask(&mut self, workload: Workload, plan: Vec<Planned>) {
         if workload == Workload::Create {
             self.operator = None;

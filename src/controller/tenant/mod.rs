@@ -224,7 +224,7 @@ impl<'a> Pass<'a> {
         let server = secrets::placed(self).await?;
         if let Some(server) = &server {
             self.context.placements.set(&self.uid, server);
-            self.context.servers.recount(server);
+            self.came_to(server);
         }
         Ok(server)
     }
@@ -238,9 +238,14 @@ impl<'a> Pass<'a> {
         };
         let offers: Vec<_> = self.context.stores.servers.state().iter().map(offer).collect();
         let server = self.context.placements.choose(&self.uid, self.tenant.spec.region.as_deref(), &offers)?;
-        self.context.servers.recount(&server);
-        self.context.usage_changed.notify_one();
+        self.came_to(&server);
         Ok(server)
+    }
+
+    /// It is known only now which server the tenant is on: the server's tenants are counted anew, and it is held against deletion.
+    fn came_to(&self, server: &str) {
+        self.context.servers.recount(server);
+        self.context.usage_changed.notify_one();
     }
 
     fn applier(&self) -> Applier<'_> {
