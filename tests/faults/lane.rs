@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(4);
 
 pub struct Lane {
     pub name: String,
+    /// The names of its tenants: as a rule one, which has the lane's.
+    pub tenants: Vec<String>,
     pub cluster: Cluster,
     pub postgres: Postgres,
     pub traffic: Arc<Traffic>,
@@ -90,8 +92,19 @@ impl Lane {
         let names = [names, vec![(sql.to_string(), "PORT".to_owned())]].concat();
         postgres.database = name.clone();
         let start = Start { api, door: open_door(traffic.clone()).await, traffic: traffic.clone(), journal };
-        let mut lane =
-            Self { name, cluster, postgres, traffic, names, start, operator: None, met: 0, secrets: Values::new(), rows: BTreeMap::new() };
+        let mut lane = Self {
+            tenants: vec![name.clone()],
+            name,
+            cluster,
+            postgres,
+            traffic,
+            names,
+            start,
+            operator: None,
+            met: 0,
+            secrets: Values::new(),
+            rows: BTreeMap::new(),
+        };
         lane.clear().await;
         lane.postgres.admin_in("postgres", &format!("CREATE DATABASE {} OWNER {}", lane.name, lane.postgres.user)).await;
         let server = json!({
@@ -154,15 +167,14 @@ impl Lane {
         self.replace_blueprint(json!({})).await;
     }
 
-    pub async fn create_tenant(&self) {
-        self.create_tenant_named(&self.name).await;
-    }
-
-    pub async fn create_tenant_named(&self, name: &str) {
+    /// Creates the lane's tenant, or all of them.
+    pub async fn create_tenants(&self) {
         let spec = json!({
             "displayName": "Customer", "blueprint": "sample", "plan": "small", "region": REGION, "deletion": {"policy": "Delete"},
         });
-        self.cluster.create(&manifest("Tenant", name, spec)).await;
+        for name in &self.tenants {
+            self.cluster.create(&manifest("Tenant", name, spec.clone())).await;
+        }
     }
 
     pub async fn delete_tenant(&self) {

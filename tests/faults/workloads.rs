@@ -48,7 +48,7 @@ impl Workload {
     /// Asks for it.
     pub async fn ask(self, lane: &Lane) {
         let spec = match self {
-            Self::Create => return lane.create_tenant().await,
+            Self::Create => return lane.create_tenants().await,
             Self::Delete => return lane.delete_tenant().await,
             Self::Rotate => json!({"metadata": {"annotations": {"tenantry.dev/rotate": "once"}}}),
             Self::SharedChange => return lane.change_blueprint(json!({"settings": settings("staging")})).await,
