@@ -65,13 +65,15 @@ async fn a_suspended_tenant_is_gone_and_comes_back_with_its_data() {
     page_with(&tenant, "A bridge over the pause").await;
 
     tenant.change(json!({"suspended": true})).await;
-    tenant.reason("Ready", "True", "Suspended").await;
-    wait_until("no pod and no page is left", LIMIT, async || {
+    // A program that is told to end before it listens for the word is killed when its time is up.
+    let limit = LIMIT + planner::longest_end(&tenant.world).await;
+    wait_until("no pod and no page is left", limit, async || {
         let (pods, (status, page)) = (tenant.objects("Pod").await, page(&tenant).await);
         let running = pods.iter().filter(|pod| pod["status"]["phase"] == "Running").count();
         if running == 0 && status == 404 { Ok(()) } else { Err(format!("{running} pods run; {status}: {page}")) }
     })
     .await;
+    tenant.reason("Ready", "True", "Suspended").await;
 
     let begun = std::time::Instant::now();
     tenant.change(json!({"suspended": false})).await;

@@ -4,6 +4,7 @@ use crate::load::Load;
 use crate::support::{LIMIT, Tenant, World, http_get, kubectl, manifest, unique, wait_until};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The version that the blueprint names.
@@ -39,6 +40,14 @@ pub async fn changed(world: &World, change: impl FnOnce(&mut Value)) -> String {
 /// The component of a blueprint.
 pub fn component<'a>(spec: &'a mut Value, name: &str) -> &'a mut Value {
     spec["components"].as_array_mut().unwrap().iter_mut().find(|component| component["name"] == name).expect("the component")
+}
+
+/// How long the slowest of the planner's programs may take to end.
+pub async fn longest_end(world: &World) -> Duration {
+    let blueprint = world.get("Blueprint", None, "planner").await;
+    let components = blueprint["spec"]["components"].as_array().unwrap();
+    let longest = components.iter().filter_map(|component| component["terminationSeconds"].as_u64()).max();
+    Duration::from_secs(longest.expect("seconds, at least as the default"))
 }
 
 /// A ready tenant of the planner.
