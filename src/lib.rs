@@ -14,4 +14,5 @@ pub mod controller;
 pub mod database;
 pub mod instance;
 pub mod lease;
+pub mod shards;
 pub mod telemetry;
