@@ -1,74 +1,99 @@
-//! The client of the API server: every request is counted, and no write leaves once the lease has run out.
+//! The client of the API server: every request is counted, and no write leaves once the fence of what it is about has closed.
 
 use crate::lease::Fence;
 use crate::telemetry::Requests;
 use futures::future::BoxFuture;
+use http::header::{HeaderValue, USER_AGENT};
 use http::{Method, Request, Response};
+use kube::client::Body;
 use kube::client::retry::RetryPolicy;
-use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use std::task::{Context, Poll};
-use tower::buffer::BufferLayer;
-use tower::retry::RetryLayer;
+use tower::retry::Retry;
 use tower::{BoxError, Service};
-
-/// Requests that may wait to be sent.
-const BUFFERED: usize = 1024;
 
 /// Why a write was held back.
 #[derive(Debug, thiserror::Error)]
 #[error("this process no longer holds the lease, so it writes nothing")]
 pub struct Fenced;
 
-/// A client whose requests are counted, and whose writes need an open fence, if there is one.
-///
-/// The fence stands inside the retries: a write that waited to be tried again is asked for the lease again.
-///
-/// # Errors
-/// Where the configuration names no cluster that can be spoken to.
-pub fn connect(mut config: Config, requests: Requests, fence: Option<Fence>) -> Result<Client, kube::Error> {
-    config.default_retry = false;
-    let gate = tower::layer::layer_fn(move |inner| Gate { inner, requests: requests.clone(), fence: fence.clone() });
-    let retry = RetryLayer::new(RetryPolicy::server_retry());
-    // A retry needs a service that can be cloned, and kube's own stack can't be: a buffer before it can.
-    Ok(ClientBuilder::try_from(config)?.with_layer(&BufferLayer::new(BUFFERED)).with_layer(&gate).with_layer(&retry).build())
+/// The connection that all clients of this process share, so that it takes no more of them for many shards than for one.
+#[derive(Clone)]
+pub struct Connection {
+    client: Client,
+    requests: Requests,
+}
+
+impl Connection {
+    /// Says to the API server, and so to its audit log, which of the operators this is.
+    ///
+    /// # Errors
+    /// Where the configuration names no cluster that can be spoken to.
+    pub fn open(mut config: Config, requests: Requests, identity: &str) -> Result<Self, kube::Error> {
+        config.default_retry = false;
+        if let Ok(agent) = HeaderValue::from_str(&format!("tenantry/{} ({identity})", env!("CARGO_PKG_VERSION"))) {
+            config.headers.push((USER_AGENT, agent));
+        }
+        Ok(Self::over(Client::try_from(config)?, requests))
+    }
+
+    /// By a client that makes no retries of its own.
+    pub fn over(client: Client, requests: Requests) -> Self {
+        Self { client, requests }
+    }
+
+    /// A client whose writes nothing holds back.
+    pub fn unfenced(&self) -> Client {
+        self.with(None)
+    }
+
+    /// A client whose writes need the fence to be open.
+    pub fn behind(&self, fence: Fence) -> Client {
+        self.with(Some(fence))
+    }
+
+    /// The fence stands inside the retries: a write that waited to be tried again passes it again.
+    fn with(&self, fence: Option<Fence>) -> Client {
+        let gate = Gate { client: self.client.clone(), requests: self.requests.clone(), fence };
+        Client::new(Retry::new(RetryPolicy::server_retry(), gate), self.client.default_namespace())
+    }
 }
 
 /// Counts what passes, and lets writes pass only while the fence is open.
 #[derive(Clone)]
-struct Gate<S> {
-    inner: S,
+struct Gate {
+    client: Client,
     requests: Requests,
     fence: Option<Fence>,
 }
 
-impl<S, B> Service<Request<Body>> for Gate<S>
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<B>;
+impl Service<Request<Body>> for Gate {
+    type Response = Response<Body>;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<B>, BoxError>>;
+    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context).map_err(Into::into)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let writes = request.method() != Method::GET;
-        if writes && self.fence.as_ref().is_some_and(|fence| !fence.is_open()) {
-            return Box::pin(async { Err(Fenced.into()) });
-        }
+        let Self { client, requests, fence } = self.clone();
         let verb = verb(&request);
-        let requests = self.requests.clone();
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await.map_err(Into::into);
+        let writes = request.method() != Method::GET;
+        let send = async move {
+            let answer = client.send(request).await;
             requests.count(verb, answer.as_ref().ok().map(|response| response.status().as_u16()));
+            answer.map_err(BoxError::from)
+        };
+        let Some(fence) = fence.filter(|_| writes) else { return Box::pin(send) };
+        let Some(passage) = fence.enter() else { return Box::pin(async { Err(Fenced.into()) }) };
+        // What was sent takes effect although nobody waits for the answer any more, so it is under way until it is answered.
+        let sent = tokio::spawn(async move {
+            let answer = send.await;
+            drop(passage);
             answer
-        })
+        });
+        Box::pin(async { sent.await? })
     }
 }
 
@@ -84,5 +109,67 @@ fn verb(request: &Request<Body>) -> &'static str {
         Method::PATCH => "PATCH",
         Method::DELETE => "DELETE",
         _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::Trust;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::api::PostParams;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::sync::Semaphore;
+    use tokio::time::{Instant, timeout};
+
+    /// An API server that answers once it is let.
+    fn connection(let_answer: Arc<Semaphore>) -> Connection {
+        let server = tower::service_fn(move |_: Request<Body>| {
+            let let_answer = let_answer.clone();
+            async move {
+                let_answer.acquire().await?.forget();
+                let answer = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}"#;
+                Ok::<_, BoxError>(Response::new(Body::from(answer.as_bytes().to_vec())))
+            }
+        });
+        Connection::over(Client::new(server, "default"), Requests::default())
+    }
+
+    fn open_fence() -> Fence {
+        let trust = Trust::default();
+        trust.last_until(Instant::now() + Duration::from_secs(60));
+        Fence::new(&trust)
+    }
+
+    async fn write(client: Client) -> Result<ConfigMap, kube::Error> {
+        Api::<ConfigMap>::default_namespaced(client).create(&PostParams::default(), &ConfigMap::default()).await
+    }
+
+    #[tokio::test]
+    async fn a_closed_fence_holds_writes_back_and_lets_reads_pass() {
+        let connection = connection(Arc::new(Semaphore::new(9)));
+        let (one, other) = (open_fence(), open_fence());
+        write(connection.behind(one.clone())).await.unwrap();
+        one.close();
+        let error = write(connection.behind(one.clone())).await.unwrap_err();
+        assert!(error.to_string().contains("no longer holds the lease"), "{error}");
+        Api::<ConfigMap>::default_namespaced(connection.behind(one)).get("a").await.unwrap();
+        write(connection.behind(other)).await.unwrap();
+        write(connection.unfenced()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_write_is_under_way_until_it_is_answered_although_nobody_waits_for_it() {
+        let let_answer = Arc::new(Semaphore::new(0));
+        let connection = connection(let_answer.clone());
+        let fence = open_fence();
+        let sender = timeout(Duration::from_millis(50), write(connection.behind(fence.clone())));
+        assert!(sender.await.is_err(), "it was answered before it was let");
+        fence.close();
+        assert!(timeout(Duration::from_millis(50), fence.empty()).await.is_err(), "it counts as done without an answer");
+        let_answer.add_permits(1);
+        timeout(Duration::from_secs(5), fence.empty()).await.unwrap();
     }
 }

@@ -52,6 +52,8 @@ pub struct Metrics {
     writes: Counter,
     queue: Gauge,
     leading: Gauge,
+    shards: Gauge,
+    shards_held: Gauge,
     tenants: Family<TenantLabels, Gauge>,
     statements: Family<ServerLabels, Gauge>,
 }
@@ -65,6 +67,8 @@ impl Default for Metrics {
             writes: Counter::default(),
             queue: Gauge::default(),
             leading: Gauge::default(),
+            shards: Gauge::default(),
+            shards_held: Gauge::default(),
             tenants: Family::default(),
             statements: Family::default(),
         }
@@ -79,6 +83,10 @@ pub struct Moment {
     pub tenants: Vec<(&'static str, String)>,
     /// Statements sent to each database server since the start.
     pub statements: Vec<(String, u64)>,
+    /// Into how many shards the tenants are split.
+    pub shards: u32,
+    /// How many of them are this process's.
+    pub shards_held: usize,
 }
 
 impl Metrics {
@@ -89,8 +97,14 @@ impl Metrics {
         registry.register_with_unit("reconcile_duration", "How long a pass took", Unit::Seconds, self.durations.clone());
         registry.register("object_writes", "Objects of instances created, changed or deleted", self.writes.clone());
         registry.register("queue_depth", "Tenants that are due", self.queue.clone());
-        registry.register("leading", "1 while this process holds the lease", self.leading.clone());
-        registry.register("tenants", "Tenants by state and the reason of their condition Ready", self.tenants.clone());
+        registry.register("leading", "1 while this process holds the lease, or, of several shards, the first", self.leading.clone());
+        registry.register("shards", "Into how many shards the tenants are split", self.shards.clone());
+        registry.register("shards_held", "How many shards are this process's", self.shards_held.clone());
+        registry.register(
+            "tenants",
+            "Tenants of this process's shards by state and the reason of their condition Ready",
+            self.tenants.clone(),
+        );
         registry.register("sql_statements", "Statements sent to a database server since the start", self.statements.clone());
     }
 
@@ -105,12 +119,12 @@ impl Metrics {
         self.writes.inc();
     }
 
-    /// Whether this process holds the lease.
+    /// Whether this process holds the lease, or the first shard.
     pub fn lead(&self, leading: bool) {
         self.leading.set(leading.into());
     }
 
-    /// Whether this process holds the lease now.
+    /// Whether this process holds the lease, or the first shard, now.
     pub fn is_leading(&self) -> bool {
         self.leading.get() == 1
     }
@@ -118,6 +132,8 @@ impl Metrics {
     /// All numbers, in the [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) text format.
     pub fn encode(&self, moment: Moment) -> String {
         self.queue.set(i64::try_from(moment.queue_depth).unwrap_or(i64::MAX));
+        self.shards.set(moment.shards.into());
+        self.shards_held.set(i64::try_from(moment.shards_held).unwrap_or(i64::MAX));
         self.tenants.clear();
         for (state, reason) in moment.tenants {
             self.tenants.get_or_create(&TenantLabels { state, reason }).inc();

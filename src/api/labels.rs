@@ -2,6 +2,8 @@
 
 /// The field manager of all our writes; also the value of [`MANAGED_BY`].
 pub const MANAGER: &str = "tenantry";
+/// The field manager of what is granted to tenants: a status that another process writes from an older view doesn't take it back.
+pub const COORDINATOR: &str = "tenantry-coordinator";
 
 /// Which program keeps an object; see the [recommended labels](https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/).
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -36,6 +38,8 @@ pub const DATABASE_SERVER: &str = "tenantry.dev/database-server";
 pub const FORCE_DELETE: &str = "tenantry.dev/force-delete";
 /// On a migration Job: what it was made for, see [`crate::instance::Migration::key`].
 pub const MIGRATION: &str = "tenantry.dev/migration";
+/// On a Lease: into how many shards its holder splits the tenants.
+pub const SHARDS: &str = "tenantry.dev/shards";
 
 /// Holds a Tenant until all that it had is gone or retained.
 pub const TENANT_FINALIZER: &str = "tenantry.dev/instance";

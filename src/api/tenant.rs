@@ -205,6 +205,10 @@ pub struct TenantStatus {
     /// The last migration that ended well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<MigrationStatus>,
+    /// What the tenant was given of what tenants compete for. Only where several operators share the tenants: the one that holds shard 0
+    /// decides and writes it, the one that holds the tenant's shard waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
     /// `Ready`, then `Reconciling` or `Stalled` while they are so, then one for each step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -230,6 +234,18 @@ pub struct DatabaseStatus {
     pub owner: String,
 }
 
+/// What a tenant was given of what tenants compete for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    /// The host names that it may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The DatabaseServer that its data comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
 /// A migration that ended well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -238,6 +254,19 @@ pub struct MigrationStatus {
     pub version: String,
     /// Digest of what it ran; the same is not run twice.
     pub key: String,
+}
+
+impl TenantStatus {
+    /// The hosts that the tenant was given. Without a grant there was one operator, which needed none.
+    pub fn granted_hosts(&self) -> &[String] {
+        self.grant.as_ref().map_or(&self.hosts, |grant| &grant.hosts)
+    }
+
+    /// The DatabaseServer that has the tenant's data, or that it was given.
+    pub fn server(&self) -> Option<&str> {
+        let placed = self.database.as_ref().map(|database| database.server.as_str());
+        placed.or_else(|| self.grant.as_ref()?.server.as_deref())
+    }
 }
 
 impl Tenant {

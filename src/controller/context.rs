@@ -1,23 +1,28 @@
 //! What all workers share.
 
+use super::grants::Due;
+use super::holdings::Holdings;
 use super::hosts::Hosts;
 use super::inventory::Inventory;
-use super::placements::Placements;
+use super::placements::{Offer, Placements};
 use super::queue::Queue;
 use super::servers::Servers;
 use super::tenant::Memory;
-use super::{FIRST_BACKOFF, LONGEST_BACKOFF};
+use super::{FIRST_BACKOFF, LAST_PASSES, LONGEST_BACKOFF};
 use crate::api::conditions::{self, is_true};
 use crate::api::{Blueprint, DatabaseServer, Plan, Tenant};
+use crate::client::Connection;
 use crate::instance::Settings;
+use crate::instance::placement::PlacementError;
+use crate::lease::Fence;
+use crate::shards::{Shard, ShardCount};
 use crate::telemetry::{Metrics, Moment};
-use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, Store, store::Writer};
+use kube::{Client, ResourceExt};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -28,27 +33,30 @@ pub struct Configuration {
     pub settings: Settings,
     /// Where checks connect to, instead of looking the tenant's host up.
     pub check_address: Option<SocketAddr>,
+    /// Into how many shards the tenants are split.
+    pub shards: ShardCount,
 }
 
 /// What all workers share.
 pub struct Context {
-    /// The API server.
-    pub client: Client,
+    /// The API server, for reading alone; what writes is in the holding of a shard.
+    pub(super) reader: Client,
     /// How the operator was started.
     pub configuration: Configuration,
     /// Numbers for Prometheus.
     pub metrics: Metrics,
+    pub(super) holdings: Holdings,
     pub(super) queue: Queue,
     pub(super) inventory: Inventory,
     pub(super) stores: Stores,
     pub(super) servers: Servers,
     pub(super) hosts: Hosts,
     pub(super) placements: Placements,
+    pub(super) grants: Due,
     /// Woken when what uses what may have changed.
     pub(super) usage_changed: Notify,
     pub(super) memory: Memory,
     pub(super) failures: Failures,
-    pub(super) recorder: Recorder,
     ready: AtomicBool,
 }
 
@@ -70,23 +78,24 @@ pub struct Writers {
 
 impl Context {
     /// A context that knows nothing yet, and what [`run`](super::run) fills it by.
-    pub fn new(client: Client, metrics: Metrics, configuration: Configuration) -> (Self, Writers) {
-        let reporter = Reporter { controller: "tenantry.dev/operator".into(), instance: None };
+    pub fn new(connection: Connection, metrics: Metrics, configuration: Configuration) -> (Self, Writers) {
         let (tenants, tenant_writer) = reflector::store();
         let (blueprints, blueprint_writer) = reflector::store();
         let (plans, plan_writer) = reflector::store();
         let (servers, server_writer) = reflector::store();
+        let count = configuration.shards;
         let context = Self {
-            recorder: Recorder::new(client.clone(), reporter),
-            client,
+            reader: connection.behind(Fence::shut()),
             configuration,
             metrics,
-            queue: Queue::default(),
-            inventory: Inventory::default(),
+            holdings: Holdings::new(count, connection),
+            queue: Queue::new(count),
+            inventory: Inventory::new(count),
             stores: Stores { tenants, blueprints, plans, servers },
             servers: Servers::default(),
             hosts: Hosts::default(),
             placements: Placements::default(),
+            grants: Due::default(),
             usage_changed: Notify::new(),
             memory: Memory::default(),
             failures: Failures::default(),
@@ -94,6 +103,82 @@ impl Context {
         };
         let writers = Writers { tenants: tenant_writer, blueprints: blueprint_writer, plans: plan_writer, servers: server_writer };
         (context, writers)
+    }
+
+    /// Works on a shard from now on: [`run`](super::run) lists what there is of it, and then its tenants are looked at.
+    pub fn begin(&self, shard: Shard, fence: Fence) {
+        self.inventory.take_in(shard);
+        self.holdings.add(shard, fence);
+        if shard == Shard::FIRST {
+            self.metrics.lead(true);
+        }
+    }
+
+    /// Begins no further pass over a tenant of this shard, lets those under way go on for a moment, cuts them short, closes the fence, and returns
+    /// once nothing of it is under way any more.
+    pub async fn end(&self, shard: Shard) {
+        let Some(holding) = self.holdings.remove(shard) else { return };
+        self.queue.shut(shard);
+        if shard == Shard::FIRST {
+            self.metrics.lead(false);
+        }
+        if tokio::time::timeout(LAST_PASSES, self.queue.idle(shard)).await.is_err() {
+            tracing::warn!(%shard, "some passes are cut short; who holds the shard next takes them up");
+        }
+        holding.fence.close();
+        self.queue.idle(shard).await;
+        holding.fence.empty().await;
+        self.forget(shard);
+    }
+
+    /// What is remembered of a shard's tenants isn't so any more once another process has worked on them.
+    fn forget(&self, shard: Shard) {
+        self.inventory.let_go(shard);
+        for tenant in self.stores.tenants.state() {
+            if self.holdings.count().shard_of(&tenant.name_any()) == shard {
+                self.memory.forget(&tenant.uid().unwrap_or_default());
+                self.failures.forget(&tenant.name_any());
+            }
+        }
+    }
+
+    /// Has the coordinator, if this process is it, look at what a tenant may have.
+    pub(super) fn grant_soon(&self, tenant: &str) {
+        if self.holdings.coordinator().is_some() {
+            self.grants.push(tenant);
+        }
+    }
+
+    /// The database servers, as placement sees them.
+    pub(super) fn offers(&self) -> Vec<Offer> {
+        let offer = |server: &Arc<DatabaseServer>| Offer {
+            name: server.name_any(),
+            region: server.spec.region.clone(),
+            capacity: server.spec.capacity.tenants,
+            reachable: server.metadata.deletion_timestamp.is_none() && self.servers.is_up(&server.name_any()),
+        };
+        self.stores.servers.state().iter().map(offer).collect()
+    }
+
+    /// Gives a tenant a place on a database server.
+    ///
+    /// # Errors
+    /// Where none has one.
+    pub(super) fn place(&self, tenant: &Tenant) -> Result<String, PlacementError> {
+        let server = self.placements.choose(&tenant.uid().unwrap_or_default(), tenant.spec.region.as_deref(), &self.offers())?;
+        self.servers.recount(&server);
+        self.usage_changed.notify_one();
+        Ok(server)
+    }
+
+    /// The shards whose tenants are looked at.
+    pub fn shards(&self) -> Vec<Shard> {
+        self.queue.shards().into_iter().collect()
+    }
+
+    /// Whether this process holds any shard.
+    pub fn holds_any(&self) -> bool {
+        !self.holdings.changes().borrow().is_empty()
     }
 
     /// Whether the first lists have arrived, so that decisions can be made.
@@ -105,17 +190,17 @@ impl Context {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// Begins no further pass; those under way come to their end, and then [`run`](super::run) does.
-    pub fn stop(&self) {
-        self.queue.close();
-    }
-
     /// All numbers as they are now, for Prometheus.
     pub fn numbers(&self) -> String {
+        // Each tenant is counted by the process that works on it, so that the sum over all is right.
+        let tenants = self.stores.tenants.state();
+        let ours = tenants.iter().filter(|tenant| self.holdings.of(&tenant.name_any()).is_some());
         self.metrics.encode(Moment {
             queue_depth: self.queue.depth(),
-            tenants: self.stores.tenants.state().iter().map(|tenant| state(tenant)).collect(),
+            tenants: ours.map(|tenant| state(tenant)).collect(),
             statements: self.servers.statements(),
+            shards_held: self.holdings.changes().borrow().len(),
+            shards: self.holdings.count().into(),
         })
     }
 }

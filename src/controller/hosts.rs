@@ -43,7 +43,7 @@ struct Claims {
 }
 
 impl Hosts {
-    /// Takes in what a tenant claims now, and which hosts its status says that it has. Tells which others may now get a host.
+    /// Takes in what a tenant claims now, and which hosts it has as far as can be seen. Tells which others may now get a host.
     pub fn claim(&self, claimant: &Claimant, hosts: HashSet<Host>, held: &[String]) -> Vec<String> {
         let mut inner = self.lock();
         let before = inner.of.insert(claimant.uid.clone(), hosts.clone()).unwrap_or_default();
@@ -55,11 +55,16 @@ impl Hosts {
             let claims = inner.claims.entry(host.clone()).or_default();
             claims.claimants.push(claimant.clone());
             claims.claimants.sort();
-            if claims.holder.is_none() && held.iter().any(|name| name == host.as_str()) {
-                claims.holder = Some(claimant.uid.clone());
-            }
+        }
+        for host in hosts.iter().filter(|host| held.iter().any(|name| name == host.as_str())) {
+            inner.claims.entry(host.clone()).or_default().holder.get_or_insert_with(|| claimant.uid.clone());
         }
         affected
+    }
+
+    /// Nothing is known any more.
+    pub fn clear(&self) {
+        *self.lock() = Inner::default();
     }
 
     /// The tenant is gone. Tells which others may now get a host.
@@ -75,23 +80,19 @@ impl Hosts {
     /// Where another tenant has one of them, or is older and has yet to get it. Then nothing is taken.
     pub fn take(&self, uid: &str) -> Result<(), HostConflict> {
         let mut inner = self.lock();
-        let hosts: Vec<_> = inner.of.get(uid).into_iter().flatten().cloned().collect();
-        let taken = hosts.iter().filter_map(|host| {
-            let claims = inner.claims.get(host)?;
-            let first = match &claims.holder {
-                Some(holder) => claims.claimants.iter().find(|claimant| claimant.uid == *holder),
-                None => claims.claimants.first(),
-            };
-            first.filter(|first| first.uid != uid).map(|first| HostConflict { host: host.clone(), holder: first.name.clone() })
-        });
-        // The same one every time, so that the message stays.
-        if let Some(conflict) = taken.min_by(|a, b| a.host.cmp(&b.host)) {
-            return Err(conflict);
-        }
-        for host in &hosts {
-            inner.claims.entry(host.clone()).or_default().holder = Some(uid.to_owned());
+        inner.may_take(uid)?;
+        for host in inner.of.get(uid).cloned().unwrap_or_default() {
+            inner.claims.entry(host).or_default().holder = Some(uid.to_owned());
         }
         Ok(())
+    }
+
+    /// Whether the tenant could be given all that it claims.
+    ///
+    /// # Errors
+    /// Where another tenant has one of them, or is older and has yet to get it.
+    pub fn may_take(&self, uid: &str) -> Result<(), HostConflict> {
+        self.lock().may_take(uid)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -100,6 +101,19 @@ impl Hosts {
 }
 
 impl Inner {
+    fn may_take(&self, uid: &str) -> Result<(), HostConflict> {
+        let taken = self.of.get(uid).into_iter().flatten().filter_map(|host| {
+            let claims = self.claims.get(host)?;
+            let first = match &claims.holder {
+                Some(holder) => claims.claimants.iter().find(|claimant| claimant.uid == *holder),
+                None => claims.claimants.first(),
+            };
+            first.filter(|first| first.uid != uid).map(|first| HostConflict { host: host.clone(), holder: first.name.clone() })
+        });
+        // The same one every time, so that the message stays.
+        taken.min_by(|a, b| a.host.cmp(&b.host)).map_or(Ok(()), Err)
+    }
+
     /// Takes back one claim and tells who else claims the host.
     fn give_up(&mut self, host: &Host, uid: &str) -> Vec<String> {
         let Some(claims) = self.claims.get_mut(host) else { return Vec::new() };
@@ -158,5 +172,17 @@ mod tests {
         hosts.claim(&claimant("old", 1), set(&["a.com"]), &[]);
         hosts.claim(&claimant("new", 2), set(&["a.com"]), &["a.com".to_owned()]);
         assert_eq!(hosts.take("uid-old").unwrap_err().holder, "new");
+    }
+
+    #[test]
+    fn what_is_told_later_is_taken_in_and_what_is_asked_takes_nothing() {
+        let hosts = Hosts::default();
+        hosts.claim(&claimant("old", 1), set(&["a.com"]), &[]);
+        hosts.claim(&claimant("new", 2), set(&["a.com"]), &[]);
+        assert_eq!(hosts.may_take("uid-old"), Ok(()));
+        hosts.claim(&claimant("new", 2), set(&["a.com"]), &["a.com".to_owned()]);
+        assert_eq!(hosts.may_take("uid-old").unwrap_err().holder, "new");
+        hosts.clear();
+        assert_eq!(hosts.may_take("uid-old"), Ok(()));
     }
 }

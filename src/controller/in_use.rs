@@ -6,7 +6,7 @@ use crate::api::labels;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::core::ClusterResourceScope;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -24,8 +24,10 @@ const MANAGER: &str = "tenantry-in-use";
 /// So many tenants are named in a message; the rest is counted.
 const NAMED: usize = 10;
 
-/// Works until it is dropped.
+/// Works until it is dropped. Only the coordinator calls it.
 pub async fn keep_holding(context: Arc<Context>) {
+    // Its predecessor may not have come to it.
+    context.usage_changed.notify_one();
     loop {
         context.usage_changed.notified().await;
         tokio::time::sleep(GATHER).await;
@@ -40,6 +42,8 @@ pub async fn keep_holding(context: Arc<Context>) {
 type Users = BTreeMap<String, BTreeSet<String>>;
 
 async fn hold_all(context: &Context) -> Result<(), kube::Error> {
+    let Some(coordinator) = context.holdings.coordinator() else { return Ok(()) };
+    let client = &coordinator.client;
     let (mut blueprints, mut plans, mut servers) = (Users::new(), Users::new(), Users::new());
     for tenant in context.stores.tenants.state() {
         let name = tenant.name_any();
@@ -51,27 +55,27 @@ async fn hold_all(context: &Context) -> Result<(), kube::Error> {
     }
     for blueprint in context.stores.blueprints.state() {
         let conditions = blueprint.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        hold(context, blueprint.as_ref(), conditions, blueprints.get(&blueprint.name_any())).await?;
+        hold(client, blueprint.as_ref(), conditions, blueprints.get(&blueprint.name_any())).await?;
     }
     for plan in context.stores.plans.state() {
         let conditions = plan.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        hold(context, plan.as_ref(), conditions, plans.get(&plan.name_any())).await?;
+        hold(client, plan.as_ref(), conditions, plans.get(&plan.name_any())).await?;
     }
     for server in context.stores.servers.state() {
         let conditions = server.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        hold(context, server.as_ref(), conditions, servers.get(&server.name_any())).await?;
+        hold(client, server.as_ref(), conditions, servers.get(&server.name_any())).await?;
     }
     Ok(())
 }
 
 /// Brings one object's finalizer and condition to what its users ask for.
-async fn hold<K>(context: &Context, object: &K, before: &[Condition], users: Option<&BTreeSet<String>>) -> Result<(), kube::Error>
+async fn hold<K>(client: &Client, object: &K, before: &[Condition], users: Option<&BTreeSet<String>>) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
 {
     let held = object.finalizers().iter().any(|finalizer| finalizer == labels::IN_USE_FINALIZER);
     let deleting = object.meta().deletion_timestamp.is_some();
-    let api: Api<K> = Api::all(context.client.clone());
+    let api: Api<K> = Api::all(client.clone());
     match users {
         Some(_) if !held && !deleting => set_finalizer(&api, object, true).await?,
         None if held => set_finalizer(&api, object, false).await?,

@@ -1,13 +1,15 @@
-//! What there is in the cluster, by tenant: filled by watches and by the answers to our own writes, so that deciding needs no request.
+//! What there is in the cluster, by tenant: filled by watches and by the answers to our own writes, so that deciding needs no request. Only what
+//! belongs to shards of this process is kept.
 
 use crate::api::labels;
 use crate::instance::names::NAMESPACE_PREFIX;
 use crate::instance::render::{Kind, ObjectKey};
+use crate::shards::{Shard, ShardCount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
 use kube::core::{DynamicObject, TypeMeta};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An object of the cluster, as far as decisions need it.
@@ -67,21 +69,44 @@ fn owner(object: &DynamicObject) -> Option<String> {
 /// All that belongs to one tenant.
 pub type Objects = BTreeMap<ObjectKey, Arc<Observed>>;
 
-/// All objects of tenants' namespaces that carry our label, by the tenant's name.
-#[derive(Default)]
+/// All objects of these shards' tenants that carry our label and are in their tenant's namespace, by the tenant's name.
 pub struct Inventory {
-    tenants: Mutex<HashMap<String, Objects>>,
+    count: ShardCount,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    shards: BTreeSet<Shard>,
+    tenants: HashMap<String, Objects>,
 }
 
 impl Inventory {
+    /// An inventory that keeps nothing yet.
+    pub fn new(count: ShardCount) -> Self {
+        Self { count, inner: Mutex::default() }
+    }
+
+    /// From now on, what belongs to this shard is kept. What was there before has to be listed.
+    pub fn take_in(&self, shard: Shard) {
+        self.lock().shards.insert(shard);
+    }
+
+    /// Forgets what belongs to this shard.
+    pub fn let_go(&self, shard: Shard) {
+        let mut inner = self.lock();
+        inner.shards.remove(&shard);
+        inner.tenants.retain(|tenant, _| self.count.shard_of(tenant) != shard);
+    }
+
     /// What there is of one tenant.
     pub fn of(&self, tenant: &str) -> Objects {
-        self.lock().get(tenant).cloned().unwrap_or_default()
+        self.lock().tenants.get(tenant).cloned().unwrap_or_default()
     }
 
     /// One object of a tenant.
     pub fn get(&self, tenant: &str, key: &ObjectKey) -> Option<Arc<Observed>> {
-        self.lock().get(tenant)?.get(key).cloned()
+        self.lock().tenants.get(tenant)?.get(key).cloned()
     }
 
     /// Takes in an object as it is now, and tells whose it is, if that is news.
@@ -91,11 +116,19 @@ impl Inventory {
             return None;
         }
         let (tenant, key) = place(kind, &object)?;
+        let shard = self.count.shard_of(&tenant);
+        if !self.lock().shards.contains(&shard) {
+            return None;
+        }
         // The items of a list don't say of which kind they are.
         object.types.get_or_insert_with(|| TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_string() });
         let observed = Observed::new(object);
-        let mut tenants = self.lock();
-        let objects = tenants.entry(tenant.clone()).or_default();
+        let mut inner = self.lock();
+        // It may have been given up while the object was read.
+        if !inner.shards.contains(&shard) {
+            return None;
+        }
+        let objects = inner.tenants.entry(tenant.clone()).or_default();
         // A watch may bring what was so before our own write.
         if objects.get(&key).is_some_and(|known| known.uid == observed.uid && known.resource_version >= observed.resource_version) {
             return None;
@@ -113,14 +146,14 @@ impl Inventory {
     /// Takes out an object that is gone, and tells whose it was.
     pub fn forget(&self, kind: &Kind, object: &DynamicObject) -> Option<String> {
         let (tenant, key) = place(kind, object)?;
-        let mut tenants = self.lock();
-        let objects = tenants.get_mut(&tenant)?;
+        let mut inner = self.lock();
+        let objects = inner.tenants.get_mut(&tenant)?;
         if objects.get(&key).is_some_and(|known| Some(&known.uid) != object.metadata.uid.as_ref()) {
             return None;
         }
         objects.remove(&key);
         if objects.is_empty() {
-            tenants.remove(&tenant);
+            inner.tenants.remove(&tenant);
         }
         Some(tenant)
     }
@@ -128,7 +161,7 @@ impl Inventory {
     /// Takes out all of a kind that a new list didn't have, and tells whose they were.
     pub fn retain(&self, kind: &Kind, listed: &HashSet<String>) -> Vec<String> {
         let mut affected = Vec::new();
-        self.lock().retain(|tenant, objects| {
+        self.lock().tenants.retain(|tenant, objects| {
             let before = objects.len();
             objects.retain(|key, observed| key.kind != *kind || listed.contains(&observed.uid));
             if objects.len() < before {
@@ -139,8 +172,8 @@ impl Inventory {
         affected
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Objects>> {
-        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,9 +198,15 @@ mod tests {
         serde_json::from_value(json!({"metadata": metadata})).unwrap()
     }
 
+    fn inventory() -> Inventory {
+        let inventory = Inventory::new(ShardCount::ONE);
+        inventory.take_in(Shard::FIRST);
+        inventory
+    }
+
     #[test]
     fn an_item_of_a_list_is_the_same_as_the_object_itself() {
-        let inventory = Inventory::default();
+        let inventory = inventory();
         assert_eq!(inventory.record(&Kind::SERVICE, object("1")).as_deref(), Some("acme"));
         let key = ObjectKey { kind: Kind::SERVICE, namespace: Some("tenant-acme".into()), name: "web".into() };
         let content = inventory.get("acme", &key).unwrap().content();
@@ -176,7 +215,7 @@ mod tests {
 
     #[test]
     fn an_object_is_its_namespaces_whatever_owner_and_label_say() {
-        let inventory = Inventory::default();
+        let inventory = inventory();
         let mut forged = object("1");
         forged.metadata.namespace = Some("tenant-globex".into());
         assert_eq!(inventory.record(&Kind::JOB, forged.clone()).as_deref(), Some("globex"));
@@ -187,17 +226,32 @@ mod tests {
 
     #[test]
     fn no_secret_is_kept() {
-        let inventory = Inventory::default();
+        let inventory = inventory();
         assert_eq!(inventory.record(&Kind::SECRET, object("1")), None);
         assert!(inventory.of("acme").is_empty());
     }
 
     #[test]
     fn what_is_older_than_known_is_no_news() {
-        let inventory = Inventory::default();
+        let inventory = inventory();
         inventory.record(&Kind::SERVICE, object("2"));
         assert_eq!(inventory.record(&Kind::SERVICE, object("1")), None);
         assert_eq!(inventory.forget(&Kind::SERVICE, &object("3")).as_deref(), Some("acme"));
+        assert!(inventory.of("acme").is_empty());
+    }
+
+    #[test]
+    fn what_belongs_to_another_process_is_not_kept() {
+        let count: ShardCount = "3".parse().unwrap();
+        let inventory = Inventory::new(count);
+        let shard = count.shard_of("acme");
+        for other in count.all().filter(|other| *other != shard) {
+            inventory.take_in(other);
+        }
+        assert_eq!(inventory.record(&Kind::SERVICE, object("1")), None);
+        inventory.take_in(shard);
+        assert_eq!(inventory.record(&Kind::SERVICE, object("1")).as_deref(), Some("acme"));
+        inventory.let_go(shard);
         assert!(inventory.of("acme").is_empty());
     }
 }

@@ -37,9 +37,14 @@ impl Placements {
         self.lock().tenants.get(server).copied().unwrap_or_default()
     }
 
-    /// The tenant is on this server.
-    pub fn set(&self, uid: &str, server: &str) {
-        self.lock().set(uid, server);
+    /// The tenant is on this server. Tells whether that is news.
+    pub fn set(&self, uid: &str, server: &str) -> bool {
+        self.lock().set(uid, server)
+    }
+
+    /// Nothing is known any more.
+    pub fn clear(&self) {
+        *self.lock() = Inner::default();
     }
 
     /// The tenant is gone.
@@ -53,19 +58,17 @@ impl Placements {
     /// Where no server has a place for it.
     pub fn choose(&self, uid: &str, region: Option<&str>, offers: &[Offer]) -> Result<String, PlacementError> {
         let mut inner = self.lock();
-        let candidates: Vec<_> = offers
-            .iter()
-            .map(|offer| Candidate {
-                name: &offer.name,
-                region: offer.region.as_deref(),
-                capacity: offer.capacity,
-                tenants: inner.tenants.get(&offer.name).copied().unwrap_or_default(),
-                reachable: offer.reachable,
-            })
-            .collect();
-        let chosen = placement::choose(&candidates, region)?.to_owned();
+        let chosen = inner.best(region, offers)?;
         inner.set(uid, &chosen);
         Ok(chosen)
+    }
+
+    /// Whether there is a place for one more.
+    ///
+    /// # Errors
+    /// Where no server has one.
+    pub fn has_room(&self, region: Option<&str>, offers: &[Offer]) -> Result<(), PlacementError> {
+        self.lock().best(region, offers).map(|_| ())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -74,13 +77,28 @@ impl Placements {
 }
 
 impl Inner {
-    fn set(&mut self, uid: &str, server: &str) {
+    fn best(&self, region: Option<&str>, offers: &[Offer]) -> Result<String, PlacementError> {
+        let candidates: Vec<_> = offers
+            .iter()
+            .map(|offer| Candidate {
+                name: &offer.name,
+                region: offer.region.as_deref(),
+                capacity: offer.capacity,
+                tenants: self.tenants.get(&offer.name).copied().unwrap_or_default(),
+                reachable: offer.reachable,
+            })
+            .collect();
+        placement::choose(&candidates, region).map(str::to_owned)
+    }
+
+    fn set(&mut self, uid: &str, server: &str) -> bool {
         if self.server_of.get(uid).is_some_and(|known| known == server) {
-            return;
+            return false;
         }
         self.forget(uid);
         self.server_of.insert(uid.to_owned(), server.to_owned());
         *self.tenants.entry(server.to_owned()).or_default() += 1;
+        true
     }
 
     fn forget(&mut self, uid: &str) {

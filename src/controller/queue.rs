@@ -1,5 +1,7 @@
-//! Which tenant is looked at next: each at most once at a time, what people changed before what only has to be looked at again.
+//! Which tenant is looked at next: each at most once at a time, what people changed before what only has to be looked at again. Tenants of shards
+//! that aren't worked on here are never given out.
 
+use crate::shards::{Shard, ShardCount};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,17 +18,19 @@ pub enum Urgency {
 }
 
 /// The queue.
-#[derive(Default)]
 pub struct Queue {
+    count: ShardCount,
     inner: Mutex<Inner>,
     changed: Notify,
+    /// Somebody is done with a tenant.
+    done: Notify,
 }
 
 #[derive(Default)]
 struct Inner {
     due: [BTreeSet<(Instant, String)>; 2],
     entries: HashMap<String, Entry>,
-    closed: bool,
+    open: BTreeSet<Shard>,
 }
 
 #[derive(Default)]
@@ -36,6 +40,41 @@ struct Entry {
 }
 
 impl Queue {
+    /// A queue that no shard is worked on in yet.
+    pub fn new(count: ShardCount) -> Self {
+        Self { count, inner: Mutex::default(), changed: Notify::new(), done: Notify::new() }
+    }
+
+    /// From now on tenants of this shard are given out.
+    pub fn open(&self, shard: Shard) {
+        self.lock().open.insert(shard);
+    }
+
+    /// From now on none are. Those that were given out are still worked on, see [`Self::idle`].
+    pub fn shut(&self, shard: Shard) {
+        let mut inner = self.lock();
+        inner.open.remove(&shard);
+        let is_of_it = |name: &str| self.count.shard_of(name) == shard;
+        inner.due.iter_mut().for_each(|due| due.retain(|(_, name)| !is_of_it(name)));
+        inner.entries.retain(|name, entry| entry.running || !is_of_it(name));
+    }
+
+    /// Returns once no tenant of this shard is worked on.
+    pub async fn idle(&self, shard: Shard) {
+        loop {
+            let done = self.done.notified();
+            if !self.lock().entries.iter().any(|(name, entry)| entry.running && self.count.shard_of(name) == shard) {
+                return;
+            }
+            done.await;
+        }
+    }
+
+    /// The shards that are worked on.
+    pub fn shards(&self) -> BTreeSet<Shard> {
+        self.lock().open.clone()
+    }
+
     /// Looks at this tenant as soon as possible.
     pub fn push(&self, name: &str, urgency: Urgency) {
         self.push_at(name, urgency, Instant::now());
@@ -47,7 +86,11 @@ impl Queue {
     }
 
     fn push_at(&self, name: &str, urgency: Urgency, at: Instant) {
+        let shard = self.count.shard_of(name);
         let mut inner = self.lock();
+        if !inner.open.contains(&shard) {
+            return;
+        }
         let entry = inner.entries.entry(name.to_owned()).or_default();
         let due = match entry.due {
             Some((known, time)) => (known.min(urgency), time.min(at)),
@@ -63,25 +106,17 @@ impl Queue {
         }
     }
 
-    /// Waits for the next tenant; none once the queue is closed. Until [`Self::done`] it is given to nobody else.
-    pub async fn next(&self) -> Option<String> {
+    /// Waits for the next tenant. Until [`Self::done`] it is given to nobody else.
+    pub async fn next(&self) -> String {
         loop {
-            let next = {
-                let mut inner = self.lock();
-                if inner.closed { None } else { Some(inner.take(Instant::now())) }
-            };
-            // Another worker may have slept through two wake-ups that became one.
-            let pass_on = || self.changed.notify_one();
+            let next = self.lock().take(Instant::now());
             let wait = match next {
-                None => {
-                    pass_on();
-                    return None;
+                Ok(name) => {
+                    // Another worker may have slept through two wake-ups that became one.
+                    self.changed.notify_one();
+                    return name;
                 }
-                Some(Ok(name)) => {
-                    pass_on();
-                    return Some(name);
-                }
-                Some(Err(wait)) => wait,
+                Err(wait) => wait,
             };
             match wait {
                 Some(at) => {
@@ -94,24 +129,23 @@ impl Queue {
 
     /// This tenant was looked at.
     pub fn done(&self, name: &str) {
+        let is_open = |inner: &Inner| inner.open.contains(&self.count.shard_of(name));
         let mut inner = self.lock();
-        let Some(entry) = inner.entries.get_mut(name) else { return };
-        entry.running = false;
-        match entry.due {
-            Some((urgency, at)) => {
-                inner.due[urgency as usize].insert((at, name.to_owned()));
-                self.changed.notify_one();
-            }
-            None => {
-                inner.entries.remove(name);
+        let is_open = is_open(&inner);
+        if let Some(entry) = inner.entries.get_mut(name) {
+            entry.running = false;
+            match entry.due {
+                Some((urgency, at)) if is_open => {
+                    inner.due[urgency as usize].insert((at, name.to_owned()));
+                    self.changed.notify_one();
+                }
+                _ => {
+                    inner.entries.remove(name);
+                }
             }
         }
-    }
-
-    /// Gives out no more tenants.
-    pub fn close(&self) {
-        self.lock().closed = true;
-        self.changed.notify_one();
+        drop(inner);
+        self.done.notify_waiters();
     }
 
     /// How many are due now.
@@ -147,36 +181,55 @@ impl Inner {
 mod tests {
     use super::*;
 
+    fn queue() -> Queue {
+        let queue = Queue::new(ShardCount::ONE);
+        queue.open(Shard::FIRST);
+        queue
+    }
+
     #[tokio::test]
     async fn a_tenant_is_looked_at_by_one_worker_and_again_if_it_changed_meanwhile() {
-        let queue = Queue::default();
+        let queue = queue();
         queue.push("a", Urgency::Change);
         queue.push("a", Urgency::Change);
-        assert_eq!(queue.next().await.as_deref(), Some("a"));
+        assert_eq!(queue.next().await, "a");
         queue.push("a", Urgency::Change);
         assert_eq!(queue.depth(), 0);
         queue.done("a");
         assert_eq!(queue.depth(), 1);
-        assert_eq!(queue.next().await.as_deref(), Some("a"));
+        assert_eq!(queue.next().await, "a");
         queue.done("a");
         assert_eq!(queue.depth(), 0);
     }
 
     #[tokio::test]
-    async fn a_closed_queue_ends_every_worker() {
-        let queue = Queue::default();
-        queue.push("a", Urgency::Change);
-        queue.close();
-        assert_eq!(queue.next().await, None);
-        assert_eq!(queue.next().await, None);
+    async fn what_people_changed_comes_before_what_only_grew_old() {
+        let queue = queue();
+        queue.push("old", Urgency::Resync);
+        queue.push("new", Urgency::Change);
+        assert_eq!(queue.next().await, "new");
+        assert_eq!(queue.next().await, "old");
     }
 
     #[tokio::test]
-    async fn what_people_changed_comes_before_what_only_grew_old() {
-        let queue = Queue::default();
-        queue.push("old", Urgency::Resync);
-        queue.push("new", Urgency::Change);
-        assert_eq!(queue.next().await.as_deref(), Some("new"));
-        assert_eq!(queue.next().await.as_deref(), Some("old"));
+    async fn tenants_of_a_shard_are_given_out_only_while_it_is_worked_on() {
+        let count: ShardCount = "3".parse().unwrap();
+        let (acme, initech) = (count.shard_of("acme"), count.shard_of("initech"));
+        assert_ne!(acme, initech);
+        let queue = Queue::new(count);
+        queue.push("acme", Urgency::Change);
+        assert_eq!(queue.depth(), 0);
+        queue.open(acme);
+        queue.open(initech);
+        queue.push("initech", Urgency::Change);
+        queue.push("acme", Urgency::Resync);
+        assert_eq!(queue.next().await, "initech");
+        queue.push("initech", Urgency::Change);
+        queue.shut(initech);
+        assert!(tokio::time::timeout(Duration::from_millis(50), queue.idle(initech)).await.is_err(), "it is still worked on");
+        queue.done("initech");
+        queue.idle(initech).await;
+        assert_eq!(queue.next().await, "acme");
+        assert_eq!((queue.depth(), queue.shards()), (0, BTreeSet::from([acme])));
     }
 }

@@ -142,7 +142,7 @@ async fn address(context: &Context, server: &DatabaseServer) -> Result<(Address,
     let name = &server.spec.admin_secret.name;
     let wrong =
         |cause: String| ServerError::AdminSecret { server: server.name_any(), namespace: namespace.clone(), name: name.clone(), cause };
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let secrets: Api<Secret> = Api::namespaced(context.reader.clone(), namespace);
     let secret = secrets.get_opt(name).await.map_err(|error| wrong(format!("can't be read: {error}")))?;
     let data = secret.ok_or_else(|| wrong("doesn't exist: create it with the keys username and password".into()))?.data.unwrap_or_default();
     let text = |key: &str| {
@@ -275,6 +275,7 @@ async fn check(context: &Context, server: &DatabaseServer) -> Outcome {
         tracing::info!(server = name, "a database server can be used again");
         for tenant in context.stores.tenants.state() {
             if context.placements.of(&tenant.uid().unwrap_or_default()).is_none_or(|server| server == name) {
+                context.grant_soon(&tenant.name_any());
                 context.queue.push(&tenant.name_any(), Urgency::Change);
             }
         }
@@ -282,7 +283,7 @@ async fn check(context: &Context, server: &DatabaseServer) -> Outcome {
     outcome
 }
 
-/// One look for all tenants: whoever's database isn't as it should be is woken to mend it, or to say why it can't.
+/// One look for all tenants of this process: whoever's database isn't as it should be is woken to mend it, or to say why it can't.
 async fn look(context: &Context, server: &DatabaseServer) -> Result<ServerFacts, ServerError> {
     let name = server.name_any();
     let reachable = context.servers.reach(context, server).await?;
@@ -307,9 +308,9 @@ async fn look(context: &Context, server: &DatabaseServer) -> Result<ServerFacts,
     Ok(facts)
 }
 
-/// Writes the status where it differs from what is there.
+/// Writes the status where it differs from what is there. One process does it for all.
 async fn publish(context: &Context, server: &DatabaseServer, outcome: &Outcome) {
-    let Some(verdict) = outcome.verdict.clone() else { return };
+    let (Some(verdict), Some(coordinator)) = (outcome.verdict.clone(), context.holdings.coordinator()) else { return };
     let name = server.name_any();
     // The store is a moment behind the answer to our last write, but a moment later it isn't.
     let before = server.status.clone().unwrap_or_default();
@@ -328,7 +329,7 @@ async fn publish(context: &Context, server: &DatabaseServer, outcome: &Outcome) 
     if is_so {
         return;
     }
-    let api: Api<DatabaseServer> = Api::all(context.client.clone());
+    let api: Api<DatabaseServer> = Api::all(coordinator.client.clone());
     let patch = json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "DatabaseServer", "metadata": {"name": name, "uid": server.uid()}, "status": status});
     if let Err(error) = api.patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
         tracing::warn!(server = name, %error, "the status of a database server can't be written");

@@ -4,9 +4,12 @@ use super::StartError;
 use super::context::{Context, Writers};
 use super::hosts::Claimant;
 use super::queue::Urgency;
-use crate::api::{GROUP, Tenant, VERSION, labels};
+use crate::api::tenant::TenantStatus;
+use crate::api::{Blueprint, DatabaseServer, GROUP, Plan, Tenant, VERSION, labels};
+use crate::instance::names::Host;
 use crate::instance::render::Kind;
 use crate::instance::resolve::hosts;
+use crate::shards::Shard;
 use futures::TryStreamExt;
 use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt;
@@ -15,54 +18,128 @@ use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Starts all watches and returns once every first list has arrived: who decides earlier takes what isn't listed yet for missing.
-pub async fn start(context: &Arc<Context>, writers: Writers) -> Result<JoinSet<()>, StartError> {
-    let kinds = kinds_of_this_cluster(context).await?;
-    let mut tasks = JoinSet::new();
-    let (listed, mut all_listed) = tokio::sync::mpsc::channel::<()>(1);
-    let Writers { tenants, blueprints, plans, servers } = writers;
-    tasks.spawn(own_kind(context.clone(), tenants, listed.clone(), |context, changed| {
-        admit(context, &changed.name, &changed.uid);
+/// All watches. They begin, and begin anew, when a shard is taken over: what its former holder wrote last has to be seen before anything is
+/// decided, and a watch may be behind.
+pub struct Watches {
+    /// The number of the list that is wanted.
+    wanted: watch::Sender<u64>,
+    /// The number of the last whole list of each kind.
+    listed: Vec<watch::Receiver<u64>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Watches {
+    /// Makes ready to watch what this cluster knows.
+    pub async fn new(context: &Arc<Context>, writers: Writers) -> Result<Self, StartError> {
+        let kinds = kinds_of_this_cluster(context).await?;
+        let (wanted, mut tasks, mut listed) = (watch::Sender::new(0), JoinSet::new(), Vec::new());
+        let mut lists = || {
+            let (sender, receiver) = watch::channel(0);
+            listed.push(receiver);
+            Lists { wanted: wanted.subscribe(), listed: sender }
+        };
+        let Writers { tenants, blueprints, plans, servers } = writers;
+        tasks.spawn(own_kind(context.clone(), tenants, lists(), tenant_changed));
+        tasks.spawn(own_kind(context.clone(), blueprints, lists(), blueprint_changed));
+        tasks.spawn(own_kind(context.clone(), plans, lists(), plan_changed));
+        tasks.spawn(own_kind(context.clone(), servers, lists(), server_changed));
+        for kind in kinds {
+            tasks.spawn(objects(context.clone(), kind, lists()));
+        }
+        Ok(Self { wanted, listed, _tasks: tasks })
+    }
+
+    /// Lists everything as it is now, and returns once every list has arrived: who decides earlier takes what isn't listed yet for missing.
+    pub async fn list(&self) {
+        let number = *self.wanted.borrow() + 1;
+        self.wanted.send_replace(number);
+        for listed in &self.listed {
+            // A watch ends only with the process.
+            let _ = listed.clone().wait_for(|listed| *listed >= number).await;
+        }
+    }
+}
+
+/// What a watch is asked for, and what it has done.
+struct Lists {
+    wanted: watch::Receiver<u64>,
+    listed: watch::Sender<u64>,
+}
+
+impl Lists {
+    /// Watches from a list on, and from a new one whenever one is wanted.
+    async fn follow<K>(mut self, api: Api<K>, config: watcher::Config, mut take_in: impl FnMut(Event<K>) + Send)
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+        K::DynamicType: Clone,
+    {
+        let mut number = 0;
+        loop {
+            match self.wanted.wait_for(|wanted| *wanted > number).await {
+                Ok(wanted) => number = *wanted,
+                Err(_) => return,
+            }
+            let mut events = std::pin::pin!(watcher(api.clone(), config.clone()).default_backoff());
+            loop {
+                let event = tokio::select! {
+                    event = events.try_next() => event,
+                    _ = self.wanted.changed() => break,
+                };
+                match event {
+                    Ok(Some(event)) => {
+                        let is_list = matches!(event, Event::InitDone);
+                        take_in(event);
+                        if is_list {
+                            self.listed.send_replace(number);
+                        }
+                    }
+                    Ok(None) => return,
+                    Err(error) => tracing::warn!(path = api.resource_url(), %error, "a watch was interrupted; it starts again"),
+                }
+            }
+        }
+    }
+}
+
+fn tenant_changed(context: &Context, changed: &Changed) {
+    admit(context, &changed.name, &changed.uid);
+    context.grant_soon(&changed.name);
+    if changed.is_news {
         context.usage_changed.notify_one();
         context.queue.push(&changed.name, Urgency::Change);
-    }));
-    tasks.spawn(own_kind(context.clone(), blueprints, listed.clone(), |context: &Context, changed| {
-        context.usage_changed.notify_one();
-        wake(context, |tenant| tenant.spec.blueprint == changed.name);
-    }));
-    tasks.spawn(own_kind(context.clone(), plans, listed.clone(), |context: &Context, changed| {
-        context.usage_changed.notify_one();
-        wake(context, |tenant| tenant.spec.plan == changed.name);
-    }));
-    tasks.spawn(own_kind(context.clone(), servers, listed.clone(), |context: &Context, changed| {
-        context.usage_changed.notify_one();
-        context.servers.changed(&changed.name);
-        // A tenant that is on none yet may have waited for this one.
-        wake(context, |tenant| context.placements.of(&tenant.uid().unwrap_or_default()).is_none_or(|server| server == changed.name));
-    }));
-    for kind in kinds {
-        tasks.spawn(objects(context.clone(), kind, listed.clone()));
     }
-    drop(listed);
-    // The channel closes when the last kind has been listed.
-    while all_listed.recv().await.is_some() {}
-    wake(context, |_| true);
-    context.ready();
-    Ok(tasks)
+}
+
+fn blueprint_changed(context: &Context, changed: &Changed) {
+    context.usage_changed.notify_one();
+    wake(context, |tenant| tenant.spec.blueprint == changed.name);
+}
+
+fn plan_changed(context: &Context, changed: &Changed) {
+    context.usage_changed.notify_one();
+    wake(context, |tenant| tenant.spec.plan == changed.name);
+}
+
+fn server_changed(context: &Context, changed: &Changed) {
+    context.usage_changed.notify_one();
+    context.servers.changed(&changed.name);
+    // A tenant that is on none yet may have waited for this one.
+    wake(context, |tenant| context.placements.of(&tenant.uid().unwrap_or_default()).is_none_or(|server| server == changed.name));
 }
 
 /// The kinds of instances' objects that this cluster knows.
 async fn kinds_of_this_cluster(context: &Context) -> Result<Vec<Kind>, StartError> {
     let mut wanted: Vec<_> = Kind::WATCHED.to_vec();
     wanted.extend(context.configuration.settings.extra_kinds.iter().filter(|kind| !Kind::WATCHED.contains(kind)).cloned());
-    let groups = context.client.list_api_groups().await?;
+    let groups = context.reader.list_api_groups().await?;
     let serves = |group: &str, version: &str| {
         group.is_empty() || groups.groups.iter().any(|known| known.name == group && known.versions.iter().any(|v| v.version == version))
     };
@@ -76,8 +153,8 @@ async fn kinds_of_this_cluster(context: &Context) -> Result<Vec<Kind>, StartErro
         }
         // A group may be there without the kind, as with a part of the Gateway API.
         let resources = match kind.group.is_empty() {
-            true => context.client.list_core_api_resources(&kind.version).await?,
-            false => context.client.list_api_group_resources(&kind.api_version()).await?,
+            true => context.reader.list_core_api_resources(&kind.version).await?,
+            false => context.reader.list_api_group_resources(&kind.api_version()).await?,
         };
         if resources.resources.iter().any(|resource| resource.name == kind.plural) {
             kinds.push(kind);
@@ -92,74 +169,104 @@ async fn kinds_of_this_cluster(context: &Context) -> Result<Vec<Kind>, StartErro
 struct Changed {
     name: String,
     uid: String,
+    /// Whether a tenant has to be looked at for it.
+    is_news: bool,
 }
 
-/// Keeps the store of one of our own kinds, and tells what changed. Status is ours to write, so its changes are no news.
-async fn own_kind<K>(context: Arc<Context>, mut writer: Writer<K>, listed: Sender<()>, act: impl Fn(&Context, &Changed))
+/// What matters of an object, as digests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Digests {
+    news: u64,
+    noted: u64,
+}
+
+/// Our own kinds, as far as they differ in what matters of them.
+trait OwnKind: Resource<DynamicType = ()> {
+    /// What is another's to write in the status; what is our own is no news.
+    fn told(&self, _: &mut impl Hasher) {}
+    /// What is our own, and has to be known of tenants of other shards.
+    fn noted(&self, _: &mut impl Hasher) {}
+}
+
+impl OwnKind for Blueprint {}
+impl OwnKind for Plan {}
+impl OwnKind for DatabaseServer {}
+
+impl OwnKind for Tenant {
+    fn told(&self, hasher: &mut impl Hasher) {
+        self.status.as_ref().and_then(|status| status.grant.as_ref()).hash(hasher);
+    }
+
+    fn noted(&self, hasher: &mut impl Hasher) {
+        let Some(TenantStatus { hosts, database, .. }) = &self.status else { return };
+        (hosts, database.as_ref().map(|database| &database.server)).hash(hasher);
+    }
+}
+
+impl Digests {
+    fn of(object: &impl OwnKind) -> Self {
+        let meta = object.meta();
+        let (mut news, mut noted) = (DefaultHasher::new(), DefaultHasher::new());
+        (meta.generation, &meta.annotations, &meta.labels, &meta.finalizers).hash(&mut news);
+        meta.deletion_timestamp.is_some().hash(&mut news);
+        object.told(&mut news);
+        object.noted(&mut noted);
+        Self { news: news.finish(), noted: noted.finish() }
+    }
+}
+
+/// Keeps the store of one of our own kinds, and tells what changed.
+async fn own_kind<K>(context: Arc<Context>, mut writer: Writer<K>, lists: Lists, act: fn(&Context, &Changed))
 where
-    K: Resource<DynamicType = ()> + reflector::Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: OwnKind + reflector::Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let api: Api<K> = Api::all(context.client.clone());
-    let events = watcher(api, watcher::Config::default().any_semantic()).default_backoff();
-    let mut events = std::pin::pin!(events.modify(|object| object.managed_fields_mut().clear()));
-    let mut listed = Some(listed);
-    let mut known: HashMap<String, (String, u64)> = HashMap::new();
-    let mut listing: HashMap<String, (String, u64)> = HashMap::new();
-    loop {
-        let event = match events.try_next().await {
-            Ok(Some(event)) => event,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!(kind = %<K as Resource>::kind(&()), %error, "a watch was interrupted; it starts again");
-                continue;
-            }
-        };
+    let api: Api<K> = Api::all(context.reader.clone());
+    let mut known: HashMap<String, (String, Digests)> = HashMap::new();
+    let mut listing: HashMap<String, (String, Digests)> = HashMap::new();
+    let take_in = |mut event: Event<K>| {
+        if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
+            object.meta_mut().managed_fields = None;
+        }
         // What is told from here on has to be in the store already.
         writer.apply_watcher_event(&event);
-        let changed = match event {
-            Event::Init => {
-                listing.clear();
-                continue;
-            }
+        let change = |name: &String, uid: &String, before: Option<&Digests>, now: Option<&Digests>| Changed {
+            name: name.clone(),
+            uid: uid.clone(),
+            is_news: before.map(|digests| digests.news) != now.map(|digests| digests.news),
+        };
+        match event {
+            Event::Init => listing.clear(),
             Event::InitApply(object) => {
-                listing.insert(object.meta().uid.clone().unwrap_or_default(), (object.name_any(), what_matters(&object)));
-                continue;
+                listing.insert(object.meta().uid.clone().unwrap_or_default(), (object.name_any(), Digests::of(&object)));
             }
             // The store takes in a list as a whole, so what it changed is known only now.
             Event::InitDone => {
                 let before = std::mem::replace(&mut known, std::mem::take(&mut listing));
-                let gone = before.iter().filter(|(uid, _)| !known.contains_key(*uid));
-                let new = known.iter().filter(|(uid, now)| before.get(*uid) != Some(now));
-                let changed = gone.chain(new).map(|(uid, (name, _))| Changed { name: name.clone(), uid: uid.clone() }).collect::<Vec<_>>();
-                listed = None;
-                changed
+                for (uid, (name, digests)) in before.iter().filter(|(uid, _)| !known.contains_key(*uid)) {
+                    act(&context, &change(name, uid, Some(digests), None));
+                }
+                for (uid, (name, now)) in &known {
+                    let before = before.get(uid).map(|(_, digests)| digests);
+                    if before != Some(now) {
+                        act(&context, &change(name, uid, before, Some(now)));
+                    }
+                }
             }
             Event::Apply(object) => {
-                let (uid, name) = (object.meta().uid.clone().unwrap_or_default(), object.name_any());
-                let now = (name.clone(), what_matters(&object));
-                if known.insert(uid.clone(), now.clone()) == Some(now) {
-                    continue;
+                let (uid, name, now) = (object.meta().uid.clone().unwrap_or_default(), object.name_any(), Digests::of(&object));
+                let before = known.insert(uid.clone(), (name.clone(), now)).map(|(_, digests)| digests);
+                if before != Some(now) {
+                    act(&context, &change(&name, &uid, before.as_ref(), Some(&now)));
                 }
-                vec![Changed { name, uid }]
             }
             Event::Delete(object) => {
                 let uid = object.meta().uid.clone().unwrap_or_default();
                 known.remove(&uid);
-                vec![Changed { name: object.name_any(), uid }]
+                act(&context, &Changed { name: object.name_any(), uid, is_news: true });
             }
-        };
-        changed.iter().for_each(|changed| act(&context, changed));
-        let _ = &listed;
-    }
-}
-
-/// Digest of all but the status.
-fn what_matters<K: Resource<DynamicType = ()>>(object: &K) -> u64 {
-    let meta = object.meta();
-    let mut hasher = DefaultHasher::new();
-    (meta.generation, &meta.annotations, &meta.labels, &meta.finalizers).hash(&mut hasher);
-    meta.deletion_timestamp.is_some().hash(&mut hasher);
-    hasher.finish()
+        }
+    };
+    lists.follow(api, watcher::Config::default(), take_in).await;
 }
 
 /// Takes in what a tenant claims and where it is placed, and wakes those whom that concerns.
@@ -167,8 +274,11 @@ fn admit(context: &Context, name: &str, uid: &str) {
     let tenant = context.stores.tenants.get(&ObjectRef::new(name)).filter(|tenant| tenant.uid().as_deref() == Some(uid));
     let affected = match &tenant {
         Some(tenant) => {
-            if let Some(database) = tenant.status.as_ref().and_then(|status| status.database.as_ref()) {
-                context.placements.set(uid, &database.server);
+            if let Some(server) = tenant.status.as_ref().and_then(TenantStatus::server)
+                && context.placements.set(uid, server)
+            {
+                context.servers.recount(server);
+                context.usage_changed.notify_one();
             }
             claim_hosts(context, tenant)
         }
@@ -176,12 +286,15 @@ fn admit(context: &Context, name: &str, uid: &str) {
             if let Some(server) = context.placements.of(uid) {
                 context.placements.forget(uid);
                 context.servers.recount(&server);
+                // There is a place more.
+                wake(context, |tenant| context.placements.of(&tenant.uid().unwrap_or_default()).is_none());
             }
             context.memory.forget(uid);
             context.hosts.forget(uid)
         }
     };
     for other in affected {
+        context.grant_soon(&other);
         context.queue.push(&other, Urgency::Change);
     }
 }
@@ -193,47 +306,77 @@ fn claim_hosts(context: &Context, tenant: &Tenant) -> Vec<String> {
         uid: tenant.uid().unwrap_or_default(),
         name: tenant.name_any(),
     };
-    let Some(blueprint) = context.stores.blueprints.get(&ObjectRef::new(&tenant.spec.blueprint)) else { return Vec::new() };
-    let claims = hosts(tenant, &blueprint.spec.base_domain).unwrap_or_default().into_iter().collect();
-    let held = tenant.status.as_ref().map(|status| status.hosts.as_slice()).unwrap_or_default();
-    context.hosts.claim(&claimant, claims, held)
+    let granted = tenant.status.as_ref().map(TenantStatus::granted_hosts).unwrap_or_default();
+    let blueprint = context.stores.blueprints.get(&ObjectRef::new(&tenant.spec.blueprint));
+    let mut claims: HashSet<Host> =
+        blueprint.as_ref().and_then(|blueprint| hosts(tenant, &blueprint.spec.base_domain).ok()).unwrap_or_default().into_iter().collect();
+    // What another process may act on is this tenant's until that is taken back in writing.
+    if blueprint.is_none() || !context.holdings.is_alone() {
+        claims.extend(granted.iter().filter_map(|host| Host::parse(host.as_str()).ok()));
+    }
+    let mut held = granted.to_vec();
+    held.extend(routed_hosts(context, tenant));
+    context.hosts.claim(&claimant, claims, &held)
+}
+
+/// The hosts that visitors are led to a tenant by. Who decided that may have ended before it could say so in the status.
+fn routed_hosts(context: &Context, tenant: &Tenant) -> Vec<String> {
+    let objects = context.inventory.of(&tenant.name_any());
+    let routes = objects.iter().filter(|(key, observed)| {
+        (key.kind == Kind::INGRESS || key.kind == Kind::HTTP_ROUTE) && observed.owner.as_deref() == tenant.metadata.uid.as_deref()
+    });
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    routes
+        .flat_map(|(_, observed)| {
+            let live = observed.content();
+            let list = |path: &str| live.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
+            let rules = list("/spec/rules").into_iter().filter_map(|rule| text(&rule["host"]));
+            rules.chain(list("/spec/hostnames").iter().filter_map(text)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Takes in all tenants anew, after a decision that was never written may have been remembered.
+pub fn readmit(context: &Context) {
+    context.hosts.clear();
+    context.placements.clear();
+    for tenant in context.stores.tenants.state() {
+        admit(context, &tenant.name_any(), &tenant.uid().unwrap_or_default());
+    }
+}
+
+/// Wakes all tenants of a shard.
+pub fn wake_shard(context: &Context, shard: Shard) {
+    wake(context, |tenant| context.holdings.count().shard_of(&tenant.name_any()) == shard);
 }
 
 fn wake(context: &Context, uses: impl Fn(&Tenant) -> bool) {
     for tenant in context.stores.tenants.state().iter().filter(|tenant| uses(tenant)) {
         admit(context, &tenant.name_any(), &tenant.uid().unwrap_or_default());
+        context.grant_soon(&tenant.name_any());
         context.queue.push(&tenant.name_any(), Urgency::Change);
     }
 }
 
 /// Keeps one kind of instances' objects in the inventory.
-async fn objects(context: Arc<Context>, kind: Kind, listed: Sender<()>) {
-    let api: Api<DynamicObject> = Api::all_with(context.client.clone(), &kind.api_resource());
+async fn objects(context: Arc<Context>, kind: Kind, lists: Lists) {
+    let api: Api<DynamicObject> = Api::all_with(context.reader.clone(), &kind.api_resource());
     let ours = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default().labels(&ours)).default_backoff());
-    let mut listed = Some(listed);
     let mut seen = HashSet::new();
     let push = |tenant: Option<String>| {
         if let Some(tenant) = tenant {
             context.queue.push(&tenant, Urgency::Change);
         }
     };
-    loop {
-        match events.try_next().await {
-            Ok(Some(Event::Init)) => seen.clear(),
-            Ok(Some(Event::InitApply(object))) => {
-                seen.insert(object.metadata.uid.clone().unwrap_or_default());
-                push(context.inventory.record(&kind, object));
-            }
-            Ok(Some(Event::InitDone)) => {
-                context.inventory.retain(&kind, &seen).into_iter().for_each(|tenant| push(Some(tenant)));
-                listed = None;
-            }
-            Ok(Some(Event::Apply(object))) => push(context.inventory.record(&kind, object)),
-            Ok(Some(Event::Delete(object))) => push(context.inventory.forget(&kind, &object)),
-            Ok(None) => return,
-            Err(error) => tracing::warn!(kind = %kind.kind, group = %kind.group, %error, "a watch was interrupted; it starts again"),
+    let take_in = |event: Event<DynamicObject>| match event {
+        Event::Init => seen.clear(),
+        Event::InitApply(object) => {
+            seen.insert(object.metadata.uid.clone().unwrap_or_default());
+            push(context.inventory.record(&kind, object));
         }
-        let _ = &listed;
-    }
+        Event::InitDone => context.inventory.retain(&kind, &std::mem::take(&mut seen)).into_iter().for_each(|tenant| push(Some(tenant))),
+        Event::Apply(object) => push(context.inventory.record(&kind, object)),
+        Event::Delete(object) => push(context.inventory.forget(&kind, &object)),
+    };
+    lists.follow(api, watcher::Config::default().labels(&ours), take_in).await;
 }

@@ -101,6 +101,9 @@ pub enum DatabaseError {
         /// The SQLSTATE code.
         code: String,
     },
+    /// The tenant may be another process's.
+    #[error("this process no longer holds the lease, so it changes nothing")]
+    Fenced,
 }
 
 /// A database, or a schema in one, in words.
@@ -128,6 +131,7 @@ impl DatabaseError {
             Self::PlaceChanged { .. } => "PlaceChanged",
             Self::NeedsAdmin { .. } => "DatabaseNeedsAdmin",
             Self::Refused { .. } => "DatabaseRefused",
+            Self::Fenced => "LeaseLost",
         }
     }
 
@@ -140,6 +144,7 @@ impl DatabaseError {
                 | Self::HalfDropped { .. }
                 | Self::NeedsAdmin { .. }
                 | Self::Refused { .. }
+                | Self::Fenced
         )
     }
 

@@ -23,6 +23,7 @@ pub use plan::{Change, plan};
 pub use session::{Address, TlsMode};
 pub use survey::{Membership, Observed, ObservedPlace, ObservedRole, ObservedServer, ObservedTenant, ServerFacts};
 
+use crate::lease::Fence;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,12 +79,18 @@ pub struct Server {
     making: Arc<Mutex<()>>,
     /// The first number of the server's version; 0 before the first session.
     version: Arc<AtomicU32>,
+    fence: Option<Fence>,
 }
 
 impl Server {
     /// A server at this address. Nothing is sent before it is asked for something.
     pub fn new(address: Address) -> Self {
-        Self { address: Arc::new(address), statements: Arc::default(), making: Arc::default(), version: Arc::default() }
+        Self { address: Arc::new(address), statements: Arc::default(), making: Arc::default(), version: Arc::default(), fence: None }
+    }
+
+    /// The same server, to which no change is sent once the fence has closed.
+    pub fn behind(&self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self.clone() }
     }
 
     /// Statements sent so far.
@@ -175,6 +182,6 @@ impl Server {
     }
 
     async fn open(&self, database: &str) -> Result<session::Session, DatabaseError> {
-        session::Session::open(&self.address, database, self.statements.clone(), &self.version).await
+        session::Session::open(&self.address, database, self.statements.clone(), &self.version, self.fence.clone()).await
     }
 }

@@ -1,6 +1,7 @@
 //! One connection to a server: the only place that speaks to the Postgres client library.
 
 use super::DatabaseError;
+use crate::lease::Fence;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::fmt;
@@ -60,15 +61,22 @@ impl fmt::Debug for Address {
 
 /// An open connection. It closes when it is dropped.
 pub struct Session {
-    client: Client,
+    client: Arc<Client>,
     address: String,
     database: String,
     statements: Arc<AtomicU64>,
+    fence: Option<Fence>,
 }
 
 impl Session {
     /// Connects, and takes down the server's version, which has to be known before a tenant's own database is entered: 0 as long as it isn't.
-    pub async fn open(address: &Address, database: &str, statements: Arc<AtomicU64>, version: &AtomicU32) -> Result<Self, DatabaseError> {
+    pub async fn open(
+        address: &Address,
+        database: &str,
+        statements: Arc<AtomicU64>,
+        version: &AtomicU32,
+        fence: Option<Fence>,
+    ) -> Result<Self, DatabaseError> {
         let (since, later) = LATER_SETTINGS;
         let later = if version.load(Ordering::Relaxed) >= since { later } else { "" };
         let mut config = Config::new();
@@ -101,7 +109,7 @@ impl Session {
         let client = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .unwrap_or_else(|_| Err(unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))))?;
-        Ok(Self { client, address: name, database: database.to_owned(), statements })
+        Ok(Self { client: Arc::new(client), address: name, database: database.to_owned(), statements, fence })
     }
 
     /// The database that it is connected to.
@@ -115,10 +123,24 @@ impl Session {
         self.client.query(sql, parameters).await.map_err(|error| self.failed(doing, &error))
     }
 
-    /// Runs a statement that takes no parameters.
+    /// Runs a statement that takes no parameters. All changes are made by it, so it passes the fence.
     pub async fn execute(&self, doing: &str, sql: &str) -> Result<(), DatabaseError> {
+        let passage = match self.fence.as_ref().map(Fence::enter) {
+            Some(None) => return Err(DatabaseError::Fenced),
+            passage => passage.flatten(),
+        };
         self.statements.fetch_add(1, Ordering::Relaxed);
-        self.client.batch_execute(sql).await.map_err(|error| self.failed(doing, &error))
+        // What was sent takes effect although nobody waits for the answer any more, so it is under way until it is answered.
+        let (client, sql) = (self.client.clone(), sql.to_owned());
+        let sent = tokio::spawn(async move {
+            let answer = client.batch_execute(&sql).await;
+            drop(passage);
+            answer
+        });
+        match sent.await {
+            Ok(answer) => answer.map_err(|error| self.failed(doing, &error)),
+            Err(error) => Err(DatabaseError::Unreachable { address: self.address.clone(), cause: error.to_string() }),
+        }
     }
 
     /// The server's message, without the statement and the values that its detail may repeat.

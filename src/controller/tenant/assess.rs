@@ -22,6 +22,9 @@ const STEPS: [&str; 5] = [conditions::DATABASE_READY, conditions::MIGRATED, cond
 /// How often it is looked whether what isn't ours has gone: nothing watches it.
 const LOOK_AT_OTHERS: Duration = Duration::from_secs(15);
 
+/// The reason of a tenant that waits for another process's decision.
+const NOT_GRANTED: &str = "WaitingForGrant";
+
 /// Where a pass stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -76,6 +79,16 @@ impl Stop {
             &format!("{kind}Missing"),
             format!("{kind} {name} doesn't exist: create it, or name another; what runs goes on running"),
         )
+    }
+
+    /// Another process decides, and tells by the Tenant's status.
+    pub fn not_granted(what: &str) -> Self {
+        Self::waiting(Step::Instance, NOT_GRANTED, format!("waiting for {what} to be granted by the operator that holds shard 0"))
+    }
+
+    /// Whether it waits for that.
+    pub fn is_for_grant(&self) -> bool {
+        self.reason == NOT_GRANTED
     }
 
     /// Whether trying again may help.
@@ -148,10 +161,11 @@ pub struct Assessment {
 }
 
 impl Assessment {
-    /// Nothing found out yet: what the status says of versions and data stays.
+    /// Nothing found out yet: what the status says of versions and data stays. What is granted isn't ours to write.
     pub fn new(tenant: &Tenant) -> Self {
         let before = tenant.status.clone().unwrap_or_default();
-        let status = TenantStatus { observed_generation: tenant.metadata.generation.unwrap_or_default(), conditions: Vec::new(), ..before };
+        let observed_generation = tenant.metadata.generation.unwrap_or_default();
+        let status = TenantStatus { observed_generation, conditions: Vec::new(), grant: None, ..before };
         Self { status, look_again: None, verdicts: Vec::new(), stop: None, suspension: None }
     }
 

@@ -37,7 +37,7 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, database: &Database, s
         let message = format!("DatabaseServer {0} can't be used now: `kubectl get databaseserver {0} -o wide` says why", database.server);
         return Err(Stop::failed(Step::Database, "DatabaseUnreachable", message));
     }
-    let changes = context.servers.reach(context, server).await?.server.ensure(&desired).await?;
+    let changes = pass.reach(server).await?.server.ensure(&desired).await?;
     for change in &changes {
         tracing::info!(tenant = instance.name.as_str(), server = database.server, %change, "database changed");
     }
@@ -63,7 +63,7 @@ pub async fn retire_logins(
     if !secrets.rotating || !assessment.is_true(conditions::AVAILABLE) {
         return;
     }
-    let Ok(reachable) = pass.context.servers.reach(pass.context, server).await else { return };
+    let Ok(reachable) = pass.reach(server).await else { return };
     match reachable.server.retire_logins(&database.owner, &pass.uid, &login.name).await {
         Ok(0) => pass.context.memory.update(&pass.uid, |memory| {
             if let Some(known) = &mut memory.secrets {

@@ -2,15 +2,14 @@
 
 use super::assess::{Assessment, Step, Stop};
 use super::{Pass, ReconcileError, secrets, status};
+use crate::api::labels;
 use crate::api::tenant::DeletionPolicy;
-use crate::api::{Tenant, labels};
-use crate::controller::context::Context;
 use crate::controller::inventory::Observed;
 use crate::instance::names::TenantName;
 use crate::instance::render::{Kind, ObjectKey};
+use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -22,20 +21,20 @@ const WORKLOADS: &[Kind] = &[Kind::HORIZONTAL_POD_AUTOSCALER, Kind::DEPLOYMENT, 
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Goes as far as it can now, says what it waits for, and lets go of the Tenant at the end.
-pub async fn delete(context: &Context, tenant: &Tenant) -> Result<Option<Duration>, ReconcileError> {
+pub async fn delete(pass: &Pass<'_>) -> Result<Option<Duration>, ReconcileError> {
+    let Pass { context, tenant, .. } = *pass;
     if !tenant.finalizers().iter().any(|finalizer| finalizer == labels::TENANT_FINALIZER) {
         return Ok(None);
     }
-    let pass = Pass::new(context, tenant);
-    let Err(stop) = take_away(&pass).await else {
-        let_go(context, tenant).await?;
+    let Err(stop) = take_away(pass).await else {
+        let_go(pass).await?;
         context.memory.forget(&pass.uid);
         tracing::info!(tenant = tenant.name_any(), "gone");
         return Ok(None);
     };
     let mut assessment = Assessment::new(tenant);
     assessment.stop(stop.clone());
-    let held_back = status::write(context, tenant, &assessment).await?;
+    let held_back = status::write(pass, &assessment).await?;
     if stop.retry() { Err(ReconcileError::Stopped(stop)) } else { Ok(Some(held_back.unwrap_or(LOOK_AGAIN))) }
 }
 
@@ -144,7 +143,7 @@ async fn remove(pass: &Pass<'_>, server: &str, owner: &str) -> Result<(), Stop> 
     let context = pass.context;
     let found = context.stores.servers.get(&ObjectRef::new(server));
     let found = found.ok_or_else(|| Stop::stalled("DatabaseServerMissing", format!("DatabaseServer {server} doesn't exist")))?;
-    let server = context.servers.reach(context, &found).await?.server;
+    let server = pass.reach(&found).await?.server;
     match pass.tenant.spec.deletion.policy {
         DeletionPolicy::Retain => server.retain(owner, &pass.uid).await?,
         DeletionPolicy::Delete => server.drop_tenant(owner, &pass.uid).await?,
@@ -152,11 +151,11 @@ async fn remove(pass: &Pass<'_>, server: &str, owner: &str) -> Result<(), Stop> 
     Ok(())
 }
 
-async fn let_go(context: &Context, tenant: &Tenant) -> Result<(), kube::Error> {
+async fn let_go(pass: &Pass<'_>) -> Result<(), kube::Error> {
+    let tenant = pass.tenant;
     let finalizers: Vec<_> = tenant.finalizers().iter().filter(|finalizer| *finalizer != labels::TENANT_FINALIZER).collect();
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": tenant.resource_version(), "uid": tenant.uid()}});
-    let api: Api<Tenant> = Api::all(context.client.clone());
-    match api.patch(&tenant.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+    match pass.tenants().patch(&tenant.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
         Err(error) => Err(error),

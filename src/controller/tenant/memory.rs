@@ -21,6 +21,8 @@ pub(super) struct Remembered {
     pub probe: Option<probe::Answer>,
     /// When its status was last written.
     pub status_written: Option<Instant>,
+    /// Since when it waits for a grant.
+    pub asked_at: Option<Instant>,
     /// Its database was locked or dropped, because the tenant is being deleted.
     pub database_removed: bool,
     /// The database was looked at since the operator started.

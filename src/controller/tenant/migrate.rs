@@ -130,7 +130,7 @@ fn outcome(job: &Value) -> Option<Result<(), String>> {
 /// The end of the log of the Job's last pod; empty where it can't be read.
 async fn last_lines(pass: &Pass<'_>, instance: &Instance, job: &str) -> String {
     let read = async {
-        let pods: Api<Pod> = Api::namespaced(pass.context.client.clone(), &instance.namespace);
+        let pods: Api<Pod> = Api::namespaced(pass.context.reader.clone(), &instance.namespace);
         let list = pods.list(&ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"))).await?;
         let Some(pod) = list.items.iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0)) else {
             return Ok(String::new());

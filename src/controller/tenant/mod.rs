@@ -13,14 +13,14 @@ pub use memory::Memory;
 
 use super::apply::Applier;
 use super::context::Context;
-use super::placements::Offer;
-use super::servers::ServerError;
+use super::holdings::Holding;
+use super::servers::{Reachable, ServerError};
 use crate::api::conditions;
-use crate::api::tenant::{DatabaseStatus, MigrationStatus};
+use crate::api::tenant::{DatabaseStatus, MigrationStatus, TenantStatus};
 use crate::api::{Blueprint, DatabaseServer, Plan, Tenant, labels};
 use crate::database::DatabaseError;
 use crate::instance::render::{self, Kind, Object, ObjectKey, Rendered, Serving};
-use crate::instance::resolve::{Inputs, resolve};
+use crate::instance::resolve::{Inputs, hosts, resolve};
 use crate::instance::{Database, Instance};
 use assess::{Assessment, Step, Stop};
 use futures::stream::{self, StreamExt};
@@ -33,7 +33,10 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
+/// How long a tenant waits for what it is to be granted before its status says so: it usually comes within milliseconds.
+const GRANTED_WITHIN: Duration = Duration::from_secs(2);
 /// How often what Kubernetes tells us no news of is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1200);
 /// Writes of one tenant at once.
@@ -50,25 +53,28 @@ pub enum ReconcileError {
     Kube(#[from] kube::Error),
 }
 
-/// Makes one pass and tells when the next is due, if nothing changes before.
+/// Makes one pass and tells when the next is due, if nothing changes before. All that it writes passes the fence of the tenant's shard.
 ///
 /// # Errors
 /// Where it is worth trying again soon.
-pub async fn reconcile(context: &Context, name: &str) -> Result<Option<Duration>, ReconcileError> {
+pub async fn reconcile(context: &Context, holding: &Holding, name: &str) -> Result<Option<Duration>, ReconcileError> {
     let Some(tenant) = context.stores.tenants.get(&ObjectRef::new(name)) else { return Ok(None) };
+    let pass = Pass::new(context, holding, &tenant);
     if tenant.metadata.deletion_timestamp.is_some() {
-        return delete::delete(context, &tenant).await;
+        return delete::delete(&pass).await;
     }
-    hold(context, &tenant).await?;
+    pass.hold().await?;
     let mut assessment = Assessment::new(&tenant);
-    let pass = Pass::new(context, &tenant);
     context.memory.answer(&pass.uid, tenant.annotations().get(labels::RECONCILE));
     let stop = pass.run(&mut assessment).await.err();
+    if let Some(soon) = pass.is_granted_soon(stop.as_ref()) {
+        return Ok(Some(soon));
+    }
     if let Some(stop) = &stop {
         pass.look_at_what_runs(&mut assessment);
         assessment.stop(stop.clone());
     }
-    if let Some(held_back) = status::write(context, &tenant, &assessment).await? {
+    if let Some(held_back) = status::write(&pass, &assessment).await? {
         assessment.look_again_in(held_back);
     }
     match stop.filter(Stop::retry) {
@@ -86,33 +92,38 @@ fn next_look(assessment: &Assessment, tenant: &Tenant) -> Duration {
     }
 }
 
-/// Sets the finalizer before anything is made, so that nothing is left behind however early the Tenant is deleted.
-async fn hold(context: &Context, tenant: &Tenant) -> Result<(), kube::Error> {
-    if tenant.finalizers().iter().any(|finalizer| finalizer == labels::TENANT_FINALIZER) {
-        return Ok(());
-    }
-    let mut finalizers = tenant.finalizers().to_vec();
-    finalizers.push(labels::TENANT_FINALIZER.to_owned());
-    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": tenant.resource_version(), "uid": tenant.uid()}});
-    let api: Api<Tenant> = Api::all(context.client.clone());
-    api.patch(&tenant.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await.map(|_| ())
-}
-
 /// One pass over one tenant.
 struct Pass<'a> {
     context: &'a Context,
+    holding: &'a Holding,
     tenant: &'a Tenant,
     uid: String,
 }
 
 impl<'a> Pass<'a> {
-    fn new(context: &'a Context, tenant: &'a Tenant) -> Self {
-        Self { context, tenant, uid: tenant.uid().unwrap_or_default() }
+    fn new(context: &'a Context, holding: &'a Holding, tenant: &'a Tenant) -> Self {
+        Self { context, holding, tenant, uid: tenant.uid().unwrap_or_default() }
+    }
+
+    /// Sets the finalizer before anything is made, so that nothing is left behind however early the Tenant is deleted.
+    async fn hold(&self) -> Result<(), kube::Error> {
+        if self.tenant.finalizers().iter().any(|finalizer| finalizer == labels::TENANT_FINALIZER) {
+            return Ok(());
+        }
+        let mut finalizers = self.tenant.finalizers().to_vec();
+        finalizers.push(labels::TENANT_FINALIZER.to_owned());
+        let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": self.tenant.resource_version(), "uid": self.uid}});
+        self.tenants().patch(&self.tenant.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await.map(|_| ())
+    }
+
+    /// The Tenants, to be written.
+    fn tenants(&self) -> Api<Tenant> {
+        Api::all(self.holding.client.clone())
     }
 
     async fn run(&self, assessment: &mut Assessment) -> Result<(), Stop> {
         let (blueprint, plan) = self.blueprint_and_plan()?;
-        self.context.hosts.take(&self.uid)?;
+        self.hosts(&blueprint)?;
         let server = if blueprint.spec.database.is_some() { Some(self.server().await?) } else { None };
         let instance = self.resolve(&blueprint, &plan, server.as_deref())?;
         self.stays_in_place(instance.database.as_ref())?;
@@ -188,11 +199,27 @@ impl<'a> Pass<'a> {
         Err(DatabaseError::place_changed((&held.name, held.schema.as_deref()), (&database.name, database.schema.as_deref())).into())
     }
 
+    /// All hosts that the tenant claims are its own, or none: by this very process's decision, or by the coordinator's.
+    fn hosts(&self, blueprint: &Blueprint) -> Result<(), Stop> {
+        if self.context.holdings.is_alone() {
+            return Ok(self.context.hosts.take(&self.uid)?);
+        }
+        let granted = self.tenant.status.as_ref().map(TenantStatus::granted_hosts).unwrap_or_default();
+        let claims = hosts(self.tenant, &blueprint.spec.base_domain)?;
+        if claims.iter().all(|host| granted.iter().any(|granted| granted == host.as_str())) {
+            return Ok(());
+        }
+        // Only who may decide acts on what it remembers. It is good enough to tell why there is no grant.
+        self.context.hosts.may_take(&self.uid)?;
+        Err(Stop::not_granted("its hosts"))
+    }
+
     /// The server that the tenant is on, or now comes to.
     async fn server(&self) -> Result<Arc<DatabaseServer>, Stop> {
         let name = match self.placed().await? {
             Some(name) => name,
-            None => self.place()?,
+            None if self.context.holdings.is_alone() => self.context.place(self.tenant)?,
+            None => self.granted_place()?,
         };
         let server = self.context.stores.servers.get(&ObjectRef::new(&name)).ok_or_else(|| Stop::missing("DatabaseServer", &name))?;
         self.in_region(&server)?;
@@ -218,28 +245,41 @@ impl<'a> Pass<'a> {
         if let Some(database) = self.tenant.status.as_ref().and_then(|status| status.database.as_ref()) {
             return Ok(Some(database.server.clone()));
         }
-        if let Some(server) = self.context.placements.of(&self.uid) {
+        if self.context.holdings.is_alone()
+            && let Some(server) = self.context.placements.of(&self.uid)
+        {
             return Ok(Some(server));
         }
         let server = secrets::placed(self).await?;
-        if let Some(server) = &server {
-            self.context.placements.set(&self.uid, server);
+        if let Some(server) = &server
+            && self.context.placements.set(&self.uid, server)
+        {
             self.came_to(server);
         }
         Ok(server)
     }
 
-    fn place(&self) -> Result<String, Stop> {
-        let offer = |server: &Arc<DatabaseServer>| Offer {
-            name: server.name_any(),
-            region: server.spec.region.clone(),
-            capacity: server.spec.capacity.tenants,
-            reachable: server.metadata.deletion_timestamp.is_none() && self.context.servers.is_up(&server.name_any()),
-        };
-        let offers: Vec<_> = self.context.stores.servers.state().iter().map(offer).collect();
-        let server = self.context.placements.choose(&self.uid, self.tenant.spec.region.as_deref(), &offers)?;
-        self.came_to(&server);
-        Ok(server)
+    /// The server that the coordinator chose.
+    fn granted_place(&self) -> Result<String, Stop> {
+        if let Some(server) = self.tenant.status.as_ref().and_then(TenantStatus::server) {
+            return Ok(server.to_owned());
+        }
+        self.context.placements.has_room(self.tenant.spec.region.as_deref(), &self.context.offers())?;
+        Err(Stop::not_granted("its database server"))
+    }
+
+    /// How long the grant that the pass stopped for may still take before it is worth a word.
+    fn is_granted_soon(&self, stop: Option<&Stop>) -> Option<Duration> {
+        let waits = stop.is_some_and(Stop::is_for_grant);
+        let since = waits.then(|| self.context.memory.of(&self.uid).asked_at.unwrap_or_else(Instant::now));
+        self.context.memory.update(&self.uid, |remembered| remembered.asked_at = since);
+        GRANTED_WITHIN.checked_sub(since?.elapsed())
+    }
+
+    /// A database server, to which nothing is sent once the fence has closed.
+    async fn reach(&self, server: &DatabaseServer) -> Result<Reachable, ServerError> {
+        let Reachable { server, authority } = self.context.servers.reach(self.context, server).await?;
+        Ok(Reachable { server: server.behind(self.holding.fence.clone()), authority })
     }
 
     /// It is known only now which server the tenant is on: the server's tenants are counted anew, and it is held against deletion.
@@ -249,7 +289,7 @@ impl<'a> Pass<'a> {
     }
 
     fn applier(&self) -> Applier<'_> {
-        Applier { client: &self.context.client, inventory: &self.context.inventory, uid: &self.uid }
+        Applier { client: &self.holding.client, inventory: &self.context.inventory, uid: &self.uid }
     }
 
     async fn apply(&self, object: &Object) -> Result<(), Stop> {

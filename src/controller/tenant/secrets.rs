@@ -53,7 +53,7 @@ impl Known {
 pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&DatabaseServer>) -> Result<Known, Stop> {
     let context = pass.context;
     let authority = match server {
-        Some(server) => context.servers.reach(context, server).await?.authority,
+        Some(server) => pass.reach(server).await?.authority,
         None => None,
     };
     let rotation = pass.tenant.annotations().get(labels::ROTATE).cloned();
@@ -83,7 +83,7 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&Databa
         if found.is_some() && rotates(found.as_ref(), &chosen) {
             // The server has to know the new login before any pod is given it.
             let desired = super::database::desired(pass, instance, database, &next);
-            context.servers.reach(context, server).await?.server.ensure(&desired).await?;
+            pass.reach(server).await?.server.ensure(&desired).await?;
         }
         write(pass, &render::database_secret(instance, database, &chosen), found).await?;
         parts.push(digest::of(&(&chosen.username, &chosen.password, &database.host, database.port)));

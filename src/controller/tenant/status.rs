@@ -1,14 +1,14 @@
 //! Writes what a pass found out, if it differs, and tells people what they would want to know as Events.
 
+use super::Pass;
 use super::assess::Assessment;
 use crate::api::conditions::{self, is_true};
 use crate::api::tenant::TenantStatus;
 use crate::api::{Tenant, labels};
-use crate::controller::context::Context;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,37 +27,35 @@ const GATHER_MESSAGES: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Where the API server doesn't take it.
-pub async fn write(context: &Context, tenant: &Tenant, assessment: &Assessment) -> Result<Option<Duration>, kube::Error> {
-    let none = TenantStatus::default();
-    let before = tenant.status.as_ref().unwrap_or(&none);
+pub async fn write(pass: &Pass<'_>, assessment: &Assessment) -> Result<Option<Duration>, kube::Error> {
+    let Pass { context, tenant, uid, .. } = pass;
+    let before = TenantStatus { grant: None, ..tenant.status.clone().unwrap_or_default() };
     let now = Time(jiff::Timestamp::now());
     let mut status = assessment.status.clone();
     status.conditions = conditions::merge(&before.conditions, &assessment.verdicts(), status.observed_generation, &now);
-    if tenant.status.as_ref() == Some(&status) {
+    if tenant.status.is_some() && before == status {
         return Ok(None);
     }
-    let uid = tenant.uid().unwrap_or_default();
-    if let Some(written) = context.memory.of(&uid).status_written
+    if let Some(written) = context.memory.of(uid).status_written
         && !assessment.is_stopped()
-        && let Some(left) = may_wait(before, &status).checked_sub(written.elapsed()).filter(|left| !left.is_zero())
+        && let Some(left) = may_wait(&before, &status).checked_sub(written.elapsed()).filter(|left| !left.is_zero())
     {
         return Ok(Some(left));
     }
-    let api: Api<Tenant> = Api::all(context.client.clone());
     let name = tenant.name_any();
     let patch = json!({
         "apiVersion": Tenant::api_version(&()), "kind": Tenant::kind(&()),
-        "metadata": {"name": name, "uid": tenant.uid()}, "status": status,
+        "metadata": {"name": name, "uid": uid}, "status": status,
     });
-    match api.patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
+    match pass.tenants().patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
         Ok(_) => {}
         // It was deleted, or made anew, since it was read.
         Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => return Ok(None),
         Err(error) => return Err(error),
     }
-    context.memory.update(&uid, |remembered| remembered.status_written = Some(Instant::now()));
-    for event in events(before, &status) {
-        publish(context, tenant, &event).await;
+    context.memory.update(uid, |remembered| remembered.status_written = Some(Instant::now()));
+    for event in events(&before, &status) {
+        publish(pass, &event).await;
     }
     Ok(None)
 }
@@ -78,9 +76,9 @@ fn may_wait(before: &TenantStatus, after: &TenantStatus) -> Duration {
 }
 
 /// Tells people. Who reads no Events misses nothing that the status doesn't say, so a failure is only logged.
-pub async fn publish(context: &Context, tenant: &Tenant, event: &Event) {
-    if let Err(error) = context.recorder.publish(event, &tenant.object_ref(&())).await {
-        tracing::warn!(tenant = tenant.name_any(), %error, "an event can't be written");
+async fn publish(pass: &Pass<'_>, event: &Event) {
+    if let Err(error) = pass.holding.recorder.publish(event, &pass.tenant.object_ref(&())).await {
+        tracing::warn!(tenant = pass.tenant.name_any(), %error, "an event can't be written");
     }
 }
 
