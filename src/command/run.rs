@@ -67,6 +67,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     log(options.log_format);
     let config = Config::infer().await.map_err(|error| format!("no cluster: {error}; set KUBECONFIG, or run inside a cluster"))?;
     let (metrics, identity) = (Metrics::default(), identity());
+    tracing::info!(identity, shards = %options.shards, "starting");
     let connection = Connection::open(config, metrics.requests.clone(), &identity)?;
     let leases = Leases::new(Api::namespaced(connection.unfenced(), &options.namespace), identity, options.shards);
 

@@ -68,7 +68,11 @@ pub async fn run(context: Arc<Context>, writers: Writers) -> Result<(), StartErr
         }
         let new: Vec<_> = held.iter().filter(|(shard, holding)| !is_in(&at_work, shard, holding)).collect();
         if !new.is_empty() {
-            watches.list().await;
+            tokio::select! {
+                () = watches.list() => {}
+                // Another shard needs a list that begins later, and one list for both is had sooner than two.
+                _ = changes.changed() => continue,
+            }
             for (shard, holding) in new {
                 begin_work(&context, *shard, holding, &mut coordination);
             }

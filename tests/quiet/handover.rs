@@ -1,7 +1,6 @@
 //! One leader at a time: how fast the next one leads, and that a former one writes nothing.
 
-use crate::audit::{Audit, summary};
-use crate::support::{LIMIT, Operator, Tenant, http_get, wait_until};
+use crate::support::{Audit, LIMIT, Operator, Tenant, http_get, summary, wait_until};
 use crate::{alone, leader};
 use serde_json::json;
 use std::time::{Duration, Instant};

@@ -6,7 +6,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod audit;
 mod handover;
 mod requests;
 

@@ -1,8 +1,7 @@
 //! What the operator asks of the API server and of Postgres, counted by themselves.
 
-use crate::audit::{Audit, summary};
 use crate::support::kinds::OF_AN_INSTANCE;
-use crate::support::{LIMIT, Operator, Tenant, World, wait_until};
+use crate::support::{Audit, LIMIT, Operator, Tenant, World, summary, wait_until};
 use crate::{alone, install_planner, leader};
 use serde_json::json;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use super::kinds::resource;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The cluster, as somebody.
 #[derive(Clone)]
@@ -98,6 +98,13 @@ impl Cluster {
     /// Merges fields into an object's status.
     pub async fn merge_status(&self, kind: &str, namespace: Option<&str>, name: &str, patch: &Value) {
         let result = self.api(kind, namespace).patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        result.unwrap_or_else(|error| panic!("{kind} {name}, {patch}: {error}"));
+    }
+
+    /// Applies the status of an object of ours as somebody.
+    pub async fn apply_status_as(&self, manager: &str, kind: &str, name: &str, status: &Value) {
+        let patch = json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "status": status});
+        let result = self.api(kind, None).patch_status(name, &PatchParams::apply(manager).force(), &Patch::Apply(&patch)).await;
         result.unwrap_or_else(|error| panic!("{kind} {name}, {patch}: {error}"));
     }
 

@@ -202,7 +202,9 @@ fn install_gateway_api() {
 
 /// Takes away what an earlier run left, without an operator that could.
 async fn empty(cluster: &Cluster) {
-    let _ = cluster.try_delete("Lease", Some(NAMESPACE), "tenantry").await;
+    for lease in cluster.list("Lease", Some(NAMESPACE), "").await {
+        let _ = cluster.try_delete("Lease", Some(NAMESPACE), lease["metadata"]["name"].as_str().unwrap_or_default()).await;
+    }
     for kind in ["Tenant", "Blueprint", "Plan", "DatabaseServer"] {
         for object in cluster.list(kind, None, "").await {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();

@@ -7,6 +7,7 @@
 // Each test binary uses its part of this.
 #![allow(dead_code, unused_imports)]
 
+mod audit;
 mod cluster;
 mod database;
 mod door;
@@ -19,6 +20,7 @@ mod tenant;
 mod wait;
 mod world;
 
+pub use audit::{Audit, Request, summary};
 pub use cluster::Cluster;
 pub use database::{Postgres, psql};
 pub use environment::{Environment, NAMESPACE, REGION, SERVICE_ACCOUNT, admin_secret, kubectl, kubectl_with, variable};

@@ -69,6 +69,19 @@ impl Operator {
         .await;
     }
 
+    /// What it says of itself to be ready or not.
+    pub async fn readiness(&self) -> String {
+        http_get(self.address, "localhost", "/readyz").await.map_or_else(|error| error, |(_, text)| text)
+    }
+
+    /// What tells it from every other operator.
+    pub fn identity(&self) -> String {
+        let log = self.whole_log();
+        let line =
+            log.lines().find_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()?["identity"].as_str().map(str::to_owned));
+        line.unwrap_or_else(|| panic!("no line of the log has an identity:\n{log}"))
+    }
+
     /// The last lines of its log that speak of something.
     pub fn log_of(&self, what: &str, lines: usize) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The API server's own record of what the operator asked of it.
 
-use crate::support::wait_until;
+use super::wait::wait_until;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
@@ -26,11 +27,22 @@ pub struct Request {
     pub name: String,
     /// Whether the API server did what it was asked to. It may refuse the first object in a namespace, before it knows of the RoleBinding there.
     pub accepted: bool,
+    /// Which of the operators asked.
+    pub by: String,
+    /// As what it wrote, where it applied something.
+    pub field_manager: String,
+    /// When the API server got the request, and when it had answered.
+    pub began: Timestamp,
+    pub ended: Timestamp,
 }
 
 impl Request {
     fn is_write(&self) -> bool {
-        self.accepted && matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+        self.accepted && self.asks_to_write()
+    }
+
+    pub fn asks_to_write(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 
     fn is_lease(&self) -> bool {
@@ -46,11 +58,27 @@ impl Audit {
         Self { path, from }
     }
 
-    /// All requests but those for the lease.
+    /// All requests but those for leases.
     pub fn requests(&self) -> Vec<Request> {
+        self.all().into_iter().filter(|request| !request.is_lease()).collect()
+    }
+
+    /// All writes of leases.
+    pub fn lease_writes(&self) -> Vec<Request> {
+        self.all().into_iter().filter(|request| request.is_lease() && request.is_write()).collect()
+    }
+
+    fn all(&self) -> Vec<Request> {
         let mut file = std::fs::File::open(&self.path).expect("the audit log");
         file.seek(SeekFrom::Start(self.from)).expect("the audit log");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let time = |value: &Value| text(value).parse().expect("a time");
+        // The user agent is `tenantry/VERSION (IDENTITY)`.
+        let identity = |agent: &str| agent.split_once('(').map(|(_, rest)| rest.trim_end_matches(')').to_owned()).unwrap_or_default();
+        let field_manager = |uri: &str| {
+            let query = uri.split_once('?').map_or("", |(_, query)| query);
+            query.split('&').find_map(|pair| pair.strip_prefix("fieldManager=")).unwrap_or_default().to_owned()
+        };
         BufReader::new(file)
             .lines()
             .map_while(Result::ok)
@@ -65,13 +93,16 @@ impl Audit {
                     namespace: text(&object["namespace"]),
                     name: text(&object["name"]),
                     accepted: entry["responseStatus"]["code"].as_u64().is_some_and(|code| code < 400),
+                    by: identity(&text(&entry["userAgent"])),
+                    field_manager: field_manager(&text(&entry["requestURI"])),
+                    began: time(&entry["requestReceivedTimestamp"]),
+                    ended: time(&entry["stageTimestamp"]),
                 }
             })
-            .filter(|request| !request.is_lease())
             .collect()
     }
 
-    /// All writes but those of the lease.
+    /// All writes but those of leases.
     pub fn writes(&self) -> Vec<Request> {
         self.requests().into_iter().filter(Request::is_write).collect()
     }

@@ -1,0 +1,129 @@
+//! How the shards are shared, and how they are handed over.
+
+use crate::alone;
+use crate::fleet::{CRASH, Fleet, POLITE, ended, holder_of, one_writer_at_a_time, shards_of, writes_of};
+use crate::support::{Audit, Tenant, World, summary, unique};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// Makes so many tenants and waits until all are ready.
+async fn ready_tenants(world: &World, name: &str, many: usize) -> Vec<Tenant> {
+    let mut tenants = Vec::new();
+    for _ in 0..many {
+        tenants.push(Tenant::named(&unique(name)).create_in(world).await);
+    }
+    for tenant in &tenants {
+        tenant.ready().await;
+    }
+    tenants
+}
+
+/// Changes tenants and waits until that has reached their instances.
+async fn change(tenants: &[Tenant], language: &str) {
+    for tenant in tenants {
+        tenant.change(json!({"settings": {"LANGUAGE_CODE": language}})).await;
+    }
+    for tenant in tenants {
+        let has_it = |map: &serde_json::Value| (map["data"]["LANGUAGE_CODE"] == language).then_some(());
+        tenant.object_until("ConfigMap", "settings", "has the setting", has_it).await;
+        tenant.ready().await;
+    }
+}
+
+#[tokio::test]
+async fn the_shards_are_shared_evenly_and_taken_over_from_who_dies_or_ends() {
+    let (_alone, world) = alone().await;
+    let audit = Audit::begin();
+    let mut fleet = Fleet::start(&world, 3, "6").await;
+    let tenants = ready_tenants(&world, "shared", 14).await;
+    for operator in &fleet.operators {
+        let shards = shards_of(operator).await;
+        assert_eq!(shards.len(), 2);
+        for shard in shards {
+            assert_eq!(holder_of(&world, shard).await, operator.identity());
+        }
+    }
+    let requests = audit.requests();
+    for tenant in &tenants {
+        let holder = holder_of(&world, fleet.shard_of(&tenant.name)).await;
+        assert_eq!(writes_of(&requests, &tenant.name).last().unwrap().by, holder, "{} is worked on by another", tenant.name);
+    }
+    // Each tenant is counted once over all.
+    let all = world.list("Tenant", None, "").await.len();
+    assert_eq!(fleet.metric("tenantry_tenants", "").await, all as f64);
+    assert_eq!((fleet.metric("tenantry_shards_held", "").await, fleet.metric("tenantry_leading", "").await), (6.0, 1.0));
+
+    let of_shards =
+        |fleet: &Fleet, shards: &BTreeSet<u32>| tenants.iter().filter(|tenant| shards.contains(&fleet.shard_of(&tenant.name))).count();
+    let dead = fleet.take_out(|_| true).await;
+    let theirs = shards_of(&dead).await;
+    let mut moved = of_shards(&fleet, &theirs);
+    let started = Instant::now();
+    dead.signal("KILL");
+    let crash = fleet.covers(&theirs, started).await;
+    assert!(crash <= CRASH, "after SIGKILL: {crash:?}");
+    change(&tenants, "de").await;
+
+    let polite = fleet.take_out(|_| true).await;
+    let theirs = shards_of(&polite).await;
+    assert_eq!(theirs.len(), 3);
+    moved += of_shards(&fleet, &theirs);
+    let started = Instant::now();
+    polite.signal("TERM");
+    let term = fleet.covers(&theirs, started).await;
+    assert!(term <= POLITE, "after SIGTERM: {term:?}");
+    assert!(ended(&polite).await.success(), "{}", polite.log_of("", 20));
+    change(&tenants, "fr").await;
+
+    let started = Instant::now();
+    fleet.join(&world);
+    fleet.join(&world);
+    fleet.settled().await;
+    let join = started.elapsed();
+    assert!(join < CRASH / 2, "a Lease was waited for: {join:?}");
+    change(&tenants, "en").await;
+    assert_eq!(fleet.metric("tenantry_tenants", "").await, all as f64);
+    let hand_overs = one_writer_at_a_time(&audit, &tenants);
+    assert!(hand_overs >= moved, "{hand_overs} tenants changed hands, but {moved} were of those who went");
+    eprintln!("hand-over: {crash:?} after SIGKILL, {term:?} after SIGTERM, {join:?} to two that join; {hand_overs} tenants changed hands");
+}
+
+#[tokio::test]
+async fn one_that_slept_past_its_lease_writes_nothing() {
+    let (_alone, world) = alone().await;
+    let audit = Audit::begin();
+    let mut fleet = Fleet::start(&world, 3, "6").await;
+    let tenants = ready_tenants(&world, "slept", 6).await;
+    let sleeper = fleet.take_out(|_| true).await;
+    let (identity, theirs) = (sleeper.identity(), shards_of(&sleeper).await);
+    let started = Instant::now();
+    sleeper.signal("STOP");
+    fleet.covers(&theirs, started).await;
+    change(&tenants, "de").await;
+    Audit::begin().settle().await;
+
+    // What the sleeper believes is old now; drift tempts it to write.
+    let awake = Audit::begin();
+    sleeper.signal("CONT");
+    assert!(!ended(&sleeper).await.success(), "who lost its shards ends as a failure, to be started afresh");
+    awake.settle().await;
+    assert!(awake.writes().is_empty(), "{identity}:\n{}", summary(&awake.writes()));
+    one_writer_at_a_time(&audit, &tenants);
+}
+
+#[tokio::test]
+async fn at_rest_nothing_is_asked_but_leases() {
+    let (_alone, world) = alone().await;
+    let fleet = Fleet::start(&world, 3, "6").await;
+    let tenants = ready_tenants(&world, "still", 3).await;
+    Audit::begin().settle().await;
+    let audit = Audit::begin();
+    audit.settle().await;
+    let requests: Vec<_> = audit.requests().into_iter().filter(|request| request.verb != "watch").collect();
+    assert!(requests.is_empty(), "{}", summary(&requests));
+    // One for each process, however many shards it holds.
+    let renewed: BTreeSet<_> = audit.lease_writes().into_iter().map(|request| request.name).collect();
+    assert_eq!(renewed, fleet.operators.iter().map(|operator| format!("tenantry-member-{}", operator.identity())).collect());
+    drop((fleet, tenants));
+}
