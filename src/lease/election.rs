@@ -1,6 +1,6 @@
 //! One shard: who holds its Lease works on all tenants, everybody else stands by.
 
-use super::{AFTER_A_CONFLICT, AGAIN, Fence, Heartbeat, LeaseLost, Leases, TRUSTED, Trust, Turn, Watched, view};
+use super::{AFTER_A_CONFLICT, AGAIN, Fence, Heartbeat, LeaseLost, Leases, TRUSTED, Trust, Turn, View, view};
 use crate::shards::Shard;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Error;
@@ -62,7 +62,7 @@ async fn win(leases: &Leases, trust: &Trust) -> Lease {
             () = watched.changed() => continue,
             () = free => {}
         }
-        not_before = match try_to_take(leases, &watched, trust).await {
+        not_before = match try_to_take(leases, &watched.view, trust).await {
             Ok(Some(lease)) => return lease,
             // Somebody was faster; the watch will tell who.
             Ok(None) => Instant::now() + AFTER_A_CONFLICT,
@@ -74,10 +74,10 @@ async fn win(leases: &Leases, trust: &Trust) -> Lease {
     }
 }
 
-async fn try_to_take(leases: &Leases, watched: &Watched, trust: &Trust) -> Result<Option<Lease>, Error> {
-    leases.clear_other_counts(&watched.view).await?;
+async fn try_to_take(leases: &Leases, view: &View, trust: &Trust) -> Result<Option<Lease>, Error> {
+    leases.clear_other_counts(view).await?;
     let started = Instant::now();
-    let Some(lease) = leases.take(view::ONLY, watched.view.lease(view::ONLY), true).await? else { return Ok(None) };
+    let Some(lease) = leases.take(view::ONLY, view.lease(view::ONLY), true).await? else { return Ok(None) };
     match leases.is_only_count().await {
         Ok(true) => {
             trust.last_until(started + TRUSTED);

@@ -13,6 +13,8 @@ mod election;
 mod fence;
 mod heartbeat;
 mod membership;
+#[cfg(test)]
+mod simulation;
 mod view;
 
 pub use fence::{Fence, Passage, Trust};

@@ -78,7 +78,8 @@ impl View {
         let name = lease.name_any();
         let Some(role) = Role::of(&name) else { return };
         let version = |lease: &Lease| lease.resource_version().and_then(|version| version.parse::<u64>().ok());
-        if self.leases.get(&name).is_some_and(|known| known.uid() == lease.uid() && version(known) >= version(&lease)) {
+        let is_older = |known: &Lease| version(known).zip(version(&lease)).is_some_and(|(known, told)| told <= known);
+        if self.leases.get(&name).is_some_and(|known| known.uid() == lease.uid() && is_older(known)) {
             return;
         }
         let sign_of = match role {

@@ -270,9 +270,11 @@ impl<'a> Pass<'a> {
 
     /// How long the grant that the pass stopped for may still take before it is worth a word.
     fn is_granted_soon(&self, stop: Option<&Stop>) -> Option<Duration> {
-        let waits = stop.is_some_and(Stop::is_for_grant);
-        let since = waits.then(|| self.context.memory.of(&self.uid).asked_at.unwrap_or_else(Instant::now));
-        self.context.memory.update(&self.uid, |remembered| remembered.asked_at = since);
+        let asked_at = self.context.memory.of(&self.uid).asked_at;
+        let since = stop.filter(|stop| stop.is_for_grant()).map(|_| asked_at.unwrap_or_else(Instant::now));
+        if since != asked_at {
+            self.context.memory.update(&self.uid, |remembered| remembered.asked_at = since);
+        }
         GRANTED_WITHIN.checked_sub(since?.elapsed())
     }
 
