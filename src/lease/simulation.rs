@@ -24,7 +24,7 @@ use tower::BoxError;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How many times, each with luck of its own.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 12;
 /// How long the bad days last.
 const BAD_DAYS: Duration = Duration::from_secs(600);
 
