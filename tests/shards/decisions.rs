@@ -1,7 +1,7 @@
 //! What tenants of several shards compete for is decided once: by the operator that holds the first shard, whoever that is.
 
 use crate::alone;
-use crate::fleet::{Fleet, ended, shards_of};
+use crate::fleet::{Fleet, shards_of};
 use crate::support::{LIMIT, Tenant, World, unique, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -63,21 +63,16 @@ async fn of_tenants_that_claim_one_host_at_once_one_gets_it_and_keeps_it_when_an
     world.apply_status_as("tenantry", "Tenant", &winner.name, &stale).await;
     assert_eq!(winner.get().await["status"]["grant"], tenant["status"]["grant"]);
 
-    // Another decides from now on, once politely and once by force.
+    // Another decides from now on.
     let first = fleet.take_out(|shards| shards.contains(&0)).await;
     let theirs = shards_of(&first).await;
-    first.signal("TERM");
+    first.signal("KILL");
     fleet.covers(&theirs, Instant::now()).await;
-    ended(&first).await;
     loser.annotate("tenantry.dev/reconcile", "again").await;
     loser.stalled("HostConflict").await;
     for (host, [winner, _]) in hosts.iter().zip(&winners) {
         assert_eq!(routed(&world, host).await, [winner.namespace.clone()]);
     }
-    let second = fleet.take_out(|shards| shards.contains(&0)).await;
-    let theirs = shards_of(&second).await;
-    second.signal("KILL");
-    fleet.covers(&theirs, Instant::now()).await;
 
     // What is given up goes to who waits for it.
     winner.change(json!({"domains": []})).await;

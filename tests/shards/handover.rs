@@ -32,7 +32,7 @@ async fn change(tenants: &[Tenant], language: &str) {
 }
 
 #[tokio::test]
-async fn the_shards_are_shared_evenly_and_taken_over_from_who_dies_or_ends() {
+async fn the_shards_are_shared_evenly_and_taken_over_from_who_dies_sleeps_or_ends() {
     let (_alone, world) = alone().await;
     let audit = Audit::begin();
     let mut fleet = Fleet::start(&world, 3, "6").await;
@@ -54,62 +54,46 @@ async fn the_shards_are_shared_evenly_and_taken_over_from_who_dies_or_ends() {
     assert_eq!(fleet.metric("tenantry_tenants", "").await, all as f64);
     assert_eq!((fleet.metric("tenantry_shards_held", "").await, fleet.metric("tenantry_leading", "").await), (6.0, 1.0));
 
-    let of_shards =
-        |fleet: &Fleet, shards: &BTreeSet<u32>| tenants.iter().filter(|tenant| shards.contains(&fleet.shard_of(&tenant.name))).count();
-    let dead = fleet.take_out(|_| true).await;
-    let theirs = shards_of(&dead).await;
-    let mut moved = of_shards(&fleet, &theirs);
+    // Two go at once without a word: one dies, one falls asleep.
+    let (dead, sleeper) = (fleet.take_out(|_| true).await, fleet.take_out(|_| true).await);
+    let theirs: BTreeSet<_> = shards_of(&dead).await.union(&shards_of(&sleeper).await).copied().collect();
+    let moved = tenants.iter().filter(|tenant| theirs.contains(&fleet.shard_of(&tenant.name))).count();
     let started = Instant::now();
     dead.signal("KILL");
+    sleeper.signal("STOP");
     let crash = fleet.covers(&theirs, started).await;
-    assert!(crash <= CRASH, "after SIGKILL: {crash:?}");
     change(&tenants, "de").await;
-
-    let polite = fleet.take_out(|_| true).await;
-    let theirs = shards_of(&polite).await;
-    assert_eq!(theirs.len(), 3);
-    moved += of_shards(&fleet, &theirs);
-    let started = Instant::now();
-    polite.signal("TERM");
-    let term = fleet.covers(&theirs, started).await;
-    assert!(term <= POLITE, "after SIGTERM: {term:?}");
-    assert!(ended(&polite).await.success(), "{}", polite.log_of("", 20));
-    change(&tenants, "fr").await;
 
     let started = Instant::now();
     fleet.join(&world);
     fleet.join(&world);
     fleet.settled().await;
     let join = started.elapsed();
-    assert!(join < CRASH / 2, "a Lease was waited for: {join:?}");
-    change(&tenants, "en").await;
-    assert_eq!(fleet.metric("tenantry_tenants", "").await, all as f64);
-    let hand_overs = one_writer_at_a_time(&audit, &tenants);
-    assert!(hand_overs >= moved, "{hand_overs} tenants changed hands, but {moved} were of those who went");
-    eprintln!("hand-over: {crash:?} after SIGKILL, {term:?} after SIGTERM, {join:?} to two that join; {hand_overs} tenants changed hands");
-}
-
-#[tokio::test]
-async fn one_that_slept_past_its_lease_writes_nothing() {
-    let (_alone, world) = alone().await;
-    let audit = Audit::begin();
-    let mut fleet = Fleet::start(&world, 3, "6").await;
-    let tenants = ready_tenants(&world, "slept", 6).await;
-    let sleeper = fleet.take_out(|_| true).await;
-    let (identity, theirs) = (sleeper.identity(), shards_of(&sleeper).await);
-    let started = Instant::now();
-    sleeper.signal("STOP");
-    fleet.covers(&theirs, started).await;
-    change(&tenants, "de").await;
+    change(&tenants, "fr").await;
     Audit::begin().settle().await;
-
     // What the sleeper believes is old now; drift tempts it to write.
     let awake = Audit::begin();
     sleeper.signal("CONT");
     assert!(!ended(&sleeper).await.success(), "who lost its shards ends as a failure, to be started afresh");
     awake.settle().await;
-    assert!(awake.writes().is_empty(), "{identity}:\n{}", summary(&awake.writes()));
-    one_writer_at_a_time(&audit, &tenants);
+    assert!(awake.writes().is_empty(), "{}", summary(&awake.writes()));
+
+    let leaves = fleet.take_out(|_| true).await;
+    let theirs = shards_of(&leaves).await;
+    let started = Instant::now();
+    leaves.signal("TERM");
+    let polite = fleet.covers(&theirs, started).await;
+    assert!(ended(&leaves).await.success(), "{}", leaves.log_of("", 20));
+    change(&tenants, "en").await;
+    assert_eq!(fleet.metric("tenantry_tenants", "").await, all as f64);
+    let hand_overs = one_writer_at_a_time(&audit, &tenants);
+    eprintln!(
+        "hand-over: {crash:?} after SIGKILL, {polite:?} after SIGTERM, {join:?} to two that join; {hand_overs} tenants changed hands"
+    );
+    assert!(hand_overs >= moved, "{hand_overs} tenants changed hands, but {moved} were of those who went");
+    assert!(crash <= CRASH, "after SIGKILL: {crash:?}");
+    assert!(polite <= POLITE, "after SIGTERM: {polite:?}");
+    assert!(join < CRASH / 2, "a Lease was waited for: {join:?}");
 }
 
 #[tokio::test]
