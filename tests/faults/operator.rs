@@ -6,15 +6,22 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tenantry::client::Connection;
 use tenantry::controller::{self, Configuration, Context};
 use tenantry::instance::Settings;
+use tenantry::lease::{Fence, Trust};
+use tenantry::shards::{Shard, ShardCount};
 use tenantry::telemetry::Metrics;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How often its clock ticks.
 const EVERY: Duration = Duration::from_millis(1);
 /// What it then believes to have passed: half a minute in a second.
 const TICK: Duration = Duration::from_millis(30);
+
+/// Longer than any run takes, on its own clock.
+const FOR_EVER: Duration = Duration::from_secs(1_000_000_000);
 
 /// How an operator is started.
 #[derive(Clone)]
@@ -140,13 +147,18 @@ fn live(start: &Start, stop: &Notify) {
         tokio::spawn(run_clock(start.traffic.clone()));
         let config = kube::Config::new(format!("http://127.0.0.1:{}", start.api).parse().expect("a URL"));
         let metrics = Metrics::default();
-        let client = tenantry::client::connect(config, metrics.requests.clone(), None).expect("a client");
+        let connection = Connection::open(config, metrics.requests.clone(), "faulty").expect("a connection");
         let settings = Settings {
             namespace: crate::support::NAMESPACE.to_owned(),
             service_account: crate::support::SERVICE_ACCOUNT.to_owned(),
             extra_kinds: Vec::new(),
         };
-        let (context, writers) = Context::new(client, metrics, Configuration { settings, check_address: Some(start.door) });
+        let configuration = Configuration { settings, check_address: Some(start.door), shards: ShardCount::ONE };
+        let (context, writers) = Context::new(connection, metrics, configuration);
+        // It is alone, so it needs no Lease to tell it that all tenants are its own.
+        let trust = Trust::default();
+        trust.last_until(Instant::now() + FOR_EVER);
+        context.begin(Shard::FIRST, Fence::new(&trust));
         tokio::select! {
             ended = controller::run(Arc::new(context), writers) => start.journal.say(&format!("the operator ended by itself: {ended:?}")),
             () = stop.notified() => start.journal.say("the operator is ended"),
