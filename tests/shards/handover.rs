@@ -27,7 +27,6 @@ async fn change(tenants: &[Tenant], language: &str) {
     for tenant in tenants {
         let has_it = |map: &serde_json::Value| (map["data"]["LANGUAGE_CODE"] == language).then_some(());
         tenant.object_until("ConfigMap", "settings", "has the setting", has_it).await;
-        tenant.ready().await;
     }
 }
 
@@ -36,7 +35,7 @@ async fn the_shards_are_shared_evenly_and_taken_over_from_who_dies_sleeps_or_end
     let (_alone, world) = alone().await;
     let audit = Audit::begin();
     let mut fleet = Fleet::start(&world, 3, "6").await;
-    let tenants = ready_tenants(&world, "shared", 14).await;
+    let tenants = ready_tenants(&world, "shared", 12).await;
     for operator in &fleet.operators {
         let shards = shards_of(operator).await;
         assert_eq!(shards.len(), 2);
@@ -85,6 +84,9 @@ async fn the_shards_are_shared_evenly_and_taken_over_from_who_dies_sleeps_or_end
     let polite = fleet.covers(&theirs, started).await;
     assert!(ended(&leaves).await.success(), "{}", leaves.log_of("", 20));
     change(&tenants, "en").await;
+    for tenant in &tenants {
+        tenant.ready().await;
+    }
     assert_eq!(fleet.metric("tenantry_tenants", "").await, all as f64);
     let hand_overs = one_writer_at_a_time(&audit, &tenants);
     eprintln!(
