@@ -59,6 +59,7 @@ pub enum ReconcileError {
 /// Where it is worth trying again soon.
 pub async fn reconcile(context: &Context, holding: &Holding, name: &str) -> Result<Option<Duration>, ReconcileError> {
     let Some(tenant) = context.stores.tenants.get(&ObjectRef::new(name)) else { return Ok(None) };
+    let tenant = context.memory.newest(tenant);
     let pass = Pass::new(context, holding, &tenant);
     if tenant.metadata.deletion_timestamp.is_some() {
         return delete::delete(&pass).await;
@@ -113,7 +114,9 @@ impl<'a> Pass<'a> {
         let mut finalizers = self.tenant.finalizers().to_vec();
         finalizers.push(labels::TENANT_FINALIZER.to_owned());
         let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": self.tenant.resource_version(), "uid": self.uid}});
-        self.tenants().patch(&self.tenant.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await.map(|_| ())
+        let written = self.tenants().patch(&self.tenant.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        self.context.memory.keep_written(&self.uid, written);
+        Ok(())
     }
 
     /// The Tenants, to be written.

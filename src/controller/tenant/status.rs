@@ -48,7 +48,7 @@ pub async fn write(pass: &Pass<'_>, assessment: &Assessment) -> Result<Option<Du
         "metadata": {"name": name, "uid": uid}, "status": status,
     });
     match pass.tenants().patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
-        Ok(_) => {}
+        Ok(written) => context.memory.keep_written(uid, written),
         // It was deleted, or made anew, since it was read.
         Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => return Ok(None),
         Err(error) => return Err(error),
