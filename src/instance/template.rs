@@ -14,6 +14,10 @@ const LONGEST_EXPRESSION: usize = 1000;
 /// Deeper nesting is refused: the parser recurses, and its stack is ours.
 const DEEPEST_NESTING: usize = 32;
 
+/// The parser takes up to 64 KiB of stack for each level of nesting, and evaluation 8 KiB for each step of a chain such as `a.b.c`. It is only
+/// reserved, and given back at once.
+const STACK: usize = 64 * 1024 * 1024;
+
 /// Why a template gives no object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: ${{{expression}}}: {cause}")]
@@ -50,7 +54,20 @@ impl Variables {
     /// # Errors
     /// The first expression that can't be parsed, or has no value, or a value that JSON hasn't, or that could take too long or become too large.
     pub fn expand(&self, template: &Value) -> Result<Value, TemplateError> {
-        self.expand_at(template, &mut Vec::new(), &mut Budget::default())
+        if !has_expression(template) {
+            return self.expand_at(template, &mut Vec::new(), &mut Budget::default());
+        }
+        let failed = |cause: &str| TemplateError { place: String::new(), expression: String::new(), cause: cause.to_owned() };
+        // A stack that runs out can't be caught: it ends the whole program.
+        std::thread::scope(|scope| {
+            let expanding = || self.expand_at(template, &mut Vec::new(), &mut Budget::default());
+            let thread = std::thread::Builder::new().name("template".to_owned()).stack_size(STACK).spawn_scoped(scope, expanding);
+            match thread.map(|thread| thread.join()) {
+                Ok(Ok(expanded)) => expanded,
+                Ok(Err(_)) => Err(failed("it can't be evaluated")),
+                Err(error) => Err(failed(&format!("there is no thread for it: {error}"))),
+            }
+        })
     }
 
     fn expand_at(&self, template: &Value, path: &mut Vec<String>, budget: &mut Budget) -> Result<Value, TemplateError> {
@@ -121,6 +138,15 @@ impl Variables {
         context.set_variable_resolver(self);
         let value: CelValue = program.execute(&context).map_err(|error| one_line(&error.to_string()))?;
         value.json().map_err(|_| "its value is of a type that JSON hasn't".to_owned())
+    }
+}
+
+fn has_expression(template: &Value) -> bool {
+    match template {
+        Value::String(text) => text.contains("${"),
+        Value::Array(items) => items.iter().any(has_expression),
+        Value::Object(fields) => fields.values().any(has_expression),
+        _ => false,
     }
 }
 

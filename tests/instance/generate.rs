@@ -30,10 +30,11 @@ pub const EXTRA_KINDS: [&str; 2] = ["v1/ConfigMap", "batch/v1/CronJob"];
 
 /// Manifests of one instance.
 pub fn sample() -> impl Strategy<Value = Sample> {
-    (blueprint(), server()).prop_flat_map(|(blueprint, server)| {
-        plan(&blueprint).prop_flat_map(move |plan| {
+    // Boxed where they are large: what holds a whole manifest by value needs more stack than a test's thread has.
+    (blueprint().boxed(), server()).prop_flat_map(|(blueprint, server)| {
+        plan(&blueprint).boxed().prop_flat_map(move |plan| {
             let (blueprint, server, plan) = (blueprint.clone(), server.clone(), plan);
-            tenant(&blueprint, &plan, &server).prop_map(move |tenant| Sample {
+            tenant(&blueprint, &plan, &server).boxed().prop_map(move |tenant| Sample {
                 tenant,
                 blueprint: blueprint.clone(),
                 plan: plan.clone(),
@@ -99,7 +100,7 @@ fn command() -> impl Strategy<Value = Vec<String>> {
 // ---- blueprint
 
 fn blueprint() -> impl Strategy<Value = Value> {
-    let named = btree_map(component_name(), component(), 1..6);
+    let named = btree_map(component_name(), component().boxed(), 1..6);
     let environment =
         (btree_set("SECRET_[A-Z]{1,10}", 0..4), btree_map("[a-z_][A-Za-z0-9_]{0,20}", (option::of(text(30)), any::<bool>()), 0..6));
     let image = ("[a-z0-9]{1,10}\\.example\\.com(:[0-9]{2,4})?(/[a-z0-9]{1,10}){1,3}", option::of(name()));

@@ -8,6 +8,7 @@ mod support;
 
 mod adoption;
 mod attack;
+mod fuzz;
 mod manifests;
 mod marks;
 mod matrix;

@@ -3,6 +3,10 @@
 mod assess;
 mod database;
 mod delete;
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::print_stdout)] // it is a test's: a panic is how a failure is told
+#[path = "../../../tests/support/fuzz.rs"]
+mod fuzz;
 mod memory;
 mod migrate;
 mod probe;

@@ -221,3 +221,56 @@ fn content_of(secret: &DynamicObject) -> SecretContent {
     let decode = |(key, value): (&String, &serde_json::Value)| Some((key.clone(), BASE64.decode(value.as_str()?).ok()?));
     SecretContent(data.into_iter().flatten().filter_map(decode).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fuzz::fuzz;
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn secret(username: &str, password: &str, rotated: Option<&str>) -> DynamicObject {
+        let data = json!({"username": BASE64.encode(username), "password": BASE64.encode(password)});
+        let annotations = rotated.map(|value| json!({labels::ROTATED: value})).unwrap_or_default();
+        serde_json::from_value(json!({"metadata": {"name": "database", "annotations": annotations}, "data": data})).unwrap()
+    }
+
+    #[test]
+    fn a_login_of_ours_is_kept_and_a_rotation_makes_the_next() {
+        let (name, password) = (TenantName::parse("acme").unwrap(), generate_password());
+        let kept = choose_login(&name, Some(&secret("tenant_acme.3", &password, None)), None, None);
+        assert_eq!((kept.username.as_str(), &kept.password), ("tenant_acme.3", &password));
+        let next = choose_login(&name, Some(&secret("tenant_acme.3", &password, None)), Some("now".into()), None);
+        assert_eq!((next.username.as_str(), next.password == password), ("tenant_acme.4", false));
+        let answered = choose_login(&name, Some(&secret("tenant_acme.4", &password, Some("now"))), Some("now".into()), None);
+        assert_eq!((answered.username.as_str(), &answered.password), ("tenant_acme.4", &password));
+    }
+
+    #[test]
+    fn whatever_a_secret_holds_the_login_is_the_tenants_own_and_its_password_one_of_ours() {
+        let username = prop_oneof![
+            any::<u32>().prop_map(|number| format!("tenant_acme.{number}")),
+            "tenant_[a-z_]{1,8}(\\.[+0-9]{0,12})?",
+            Just("tenantry".to_owned()),
+            "\\PC{0,40}",
+        ];
+        let password = prop_oneof![1 => "[A-Za-z0-9]{32}", 1 => "[A-Za-z0-9]{0,200}", 2 => "\\PC{0,200}"];
+        let rotations = (proptest::option::of("[a-z]{0,2}"), proptest::option::of("[a-z]{0,2}"));
+        fuzz(&(username, password, rotations, any::<bool>()), |(username, password, (rotated, rotation), whole)| {
+            let name = TenantName::parse("acme").unwrap();
+            let mut found = secret(&username, &password, rotated.as_deref());
+            if !whole {
+                // Not even text.
+                found.data["data"]["password"] = BASE64.encode([0xff, 0xfe, 0]).into();
+            }
+            let chosen = choose_login(&name, Some(&found), rotation.clone(), None);
+            let number = login_number(&chosen.username).unwrap();
+            prop_assert_eq!(&chosen.username, &name.database_login(number));
+            prop_assert!(number > 0 && is_password(&chosen.password));
+            // A second look changes nothing, or passwords would be made for ever.
+            let again = choose_login(&name, Some(&secret(&chosen.username, &chosen.password, chosen.rotation.as_deref())), rotation, None);
+            prop_assert_eq!((again.username, again.password), (chosen.username, chosen.password));
+            Ok(())
+        });
+    }
+}

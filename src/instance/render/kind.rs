@@ -1,5 +1,6 @@
 //! Kinds of Kubernetes objects: those that every instance has, and those that an admin allows as extras.
 
+use crate::instance::names::is_dns_subdomain;
 use kube::core::ApiResource;
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -107,7 +108,9 @@ impl FromStr for Kind {
             [group, version, kind, plural] => (*group, *version, *kind, Some((*plural).to_owned())),
             _ => return Err(form()),
         };
-        if version.is_empty() || !kind.starts_with(|c: char| c.is_ascii_uppercase()) {
+        let letters = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        // They become parts of a path.
+        if !(group.is_empty() || is_dns_subdomain(group)) || !letters(version) || !letters(kind) || !kind.starts_with(char::is_uppercase) {
             return Err(form());
         }
         let plural = plural.unwrap_or_else(|| plural_of(kind));

@@ -6,5 +6,5 @@ mod matrix;
 mod neighbours;
 #[path = "../../database/support.rs"]
 #[allow(dead_code)] // the other binary uses the rest
-mod support;
+pub mod support;
 mod traps;
