@@ -10,6 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::core::cel::{CompiledSchema, Validator, apply_defaults, compile_schema};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -241,13 +242,14 @@ fn unknown<'a>(names: impl Iterator<Item = &'a String>, known: &[&str], place: &
 /// Entries that a list which is a set, or a map by some key, has twice.
 fn repeated(items: &[Value], schema: &Value, place: &str, problems: &mut Vec<Problem>) {
     let keys: Vec<_> = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let same = |a: &Value, b: &Value| match schema["x-kubernetes-list-type"].as_str() {
-        Some("set") => a == b,
-        Some("map") => keys.iter().all(|key| a[*key] == b[*key]),
-        _ => false,
+    let identity = |item: &Value| match schema["x-kubernetes-list-type"].as_str() {
+        Some("set") => Some(item.to_string()),
+        Some("map") => Some(keys.iter().map(|key| item[*key].to_string()).collect::<Vec<_>>().join(" ")),
+        _ => None,
     };
+    let mut seen = HashSet::new();
     for (index, item) in items.iter().enumerate() {
-        if items[..index].iter().any(|before| same(before, item)) {
+        if identity(item).is_some_and(|identity| !seen.insert(identity)) {
             problems.push(Problem { place: format!("{place}[{index}]"), message: "it is in the list twice: leave one out".to_owned() });
         }
     }

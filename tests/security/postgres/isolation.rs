@@ -255,8 +255,7 @@ async fn nobody_slips_into_a_database_that_is_just_being_made() {
 
 #[tokio::test]
 async fn a_login_opens_no_replication() {
-    let tenant = schema_tenant();
-    server().ensure(&tenant).await.unwrap();
+    let tenant = Neighbours::new().await.attacker;
     let uri = format!(
         "host={} port={} user={} password={} dbname={} sslmode=require replication=database",
         environment("HOST"),
