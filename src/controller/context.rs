@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How the operator was started.
 #[derive(Clone, Debug)]
@@ -223,20 +224,60 @@ fn state(tenant: &Tenant) -> (&'static str, String) {
 
 /// How often each tenant failed in a row.
 #[derive(Default)]
-pub struct Failures(Mutex<HashMap<String, u32>>);
+pub struct Failures(Mutex<HashMap<String, Failing>>);
+
+struct Failing {
+    waits: u32,
+    until: Instant,
+}
 
 impl Failures {
     /// How long to wait after one more failure: doubling, and spread by up to a half, so that tenants that failed together don't return together.
+    /// A pass that an event caused in the middle of a wait leaves that wait as it is: a burst of events would otherwise be taken for long trying.
     pub fn next_delay(&self, name: &str) -> Duration {
+        let now = Instant::now();
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(name.to_owned()).or_default();
-        let delay = FIRST_BACKOFF.saturating_mul(1 << (*count).min(16)).min(LONGEST_BACKOFF);
-        *count += 1;
-        delay.mul_f32(rand::random_range(0.5..=1.0))
+        let failing = failures.entry(name.to_owned()).or_insert(Failing { waits: 0, until: now });
+        let left = failing.until.duration_since(now);
+        if !left.is_zero() {
+            return left;
+        }
+        let delay = FIRST_BACKOFF.saturating_mul(1 << failing.waits.min(16)).min(LONGEST_BACKOFF).mul_f32(rand::random_range(0.5..=1.0));
+        *failing = Failing { waits: failing.waits.saturating_add(1), until: now + delay };
+        delay
     }
 
     /// It went well.
     pub fn forget(&self, name: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_of_events_is_one_failure() {
+        let failures = Failures::default();
+        let first = failures.next_delay("acme");
+        for _ in 0..20 {
+            assert_eq!(failures.next_delay("acme"), first);
+        }
+        tokio::time::advance(first).await;
+        assert!(failures.next_delay("acme") <= FIRST_BACKOFF * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_grow_to_the_longest_and_begin_anew_after_a_success() {
+        let failures = Failures::default();
+        let mut delay = Duration::ZERO;
+        for _ in 0..20 {
+            delay = failures.next_delay("acme");
+            tokio::time::advance(delay).await;
+        }
+        assert!(delay >= LONGEST_BACKOFF / 2 && delay <= LONGEST_BACKOFF);
+        failures.forget("acme");
+        assert!(failures.next_delay("acme") <= FIRST_BACKOFF);
     }
 }
