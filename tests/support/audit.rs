@@ -37,12 +37,18 @@ pub struct Request {
 }
 
 impl Request {
-    fn is_write(&self) -> bool {
+    /// Whether it changed something.
+    pub fn is_write(&self) -> bool {
         self.accepted && self.asks_to_write()
     }
 
     pub fn asks_to_write(&self) -> bool {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+
+    /// Whether it read an object or a list; a watch doesn't.
+    pub fn is_read(&self) -> bool {
+        matches!(self.verb.as_str(), "get" | "list")
     }
 
     fn is_lease(&self) -> bool {
@@ -109,7 +115,7 @@ impl Audit {
 
     /// All reads of single objects and lists; watches are none.
     pub fn reads(&self) -> Vec<Request> {
-        self.requests().into_iter().filter(|request| matches!(request.verb.as_str(), "get" | "list")).collect()
+        self.requests().into_iter().filter(Request::is_read).collect()
     }
 
     /// Waits until nothing is written any more.

@@ -39,7 +39,7 @@ impl Operator {
             .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_tenantry"), "run", "--listen", &address.to_string()])
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)
-            .env("RUST_LOG", "tenantry=debug,info")
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "tenantry=debug,info".to_owned()))
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a log file"))
             .stderr(file);

@@ -1,0 +1,317 @@
+//! The bare client: it POSTs the very bytes that the operator POSTs, as the same ServiceAccount and by the same library, runs the same SQL, keeps
+//! the same order (the migration after the database, pods after the migration), and waits for the same end. It writes nothing else, and looks at
+//! nothing twice: less can't be done.
+
+use crate::fleet::{self, Progress, limit};
+use crate::processes;
+use crate::results::BareRun;
+use crate::support::{Environment, NAMESPACE, SERVICE_ACCOUNT, World, http_get, wait_until};
+use futures::TryStreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{DynamicObject, PostParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tenantry::api::{Blueprint, DatabaseServer, Plan, Tenant, blueprint, labels};
+use tenantry::database::{Address, DesiredDatabase, Login, Server, TlsMode, generate_password};
+use tenantry::instance::render::{self, DatabaseLogin, Object, SecretContent, Serving};
+use tenantry::instance::resolve::{Inputs, resolve};
+use tenantry::instance::{Instance, Settings};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Makes so many tenants with so many requests in flight.
+pub async fn run(tenants: usize, in_flight: usize) -> BareRun {
+    let world = World::without_operator().await;
+    fleet::install_product();
+    let line = Arc::new(Line::new(&world).await);
+    let before = processes::cpu_seconds(&[]);
+    let own = processes::of(std::process::id()).unwrap_or_default();
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..in_flight {
+        tasks.spawn(work(line.clone()));
+    }
+    tasks.spawn(watch_jobs(line.clone()));
+    tasks.spawn(watch_deployments(line.clone()));
+    tasks.spawn(watch_ingresses(line.clone()));
+    let creating = fleet::create(&world, fleet::names(tenants), |tenant| line.begin(tenant));
+    let mut progress = Progress::new("serve", tenants);
+    let serving = wait_until("all tenants serve", limit(tenants), async || {
+        while let Some(ended) = tasks.try_join_next() {
+            ended.expect("a part of the bare client ended");
+        }
+        let serving = line.serving.load(Ordering::Relaxed);
+        progress.tell(serving);
+        if serving == tenants { Ok(()) } else { Err(format!("{serving} of {tenants} do")) }
+    });
+    tokio::join!(creating, serving);
+    let seconds = started.elapsed().as_secs_f64();
+    let mut cpu = processes::between(&before, &processes::cpu_seconds(&[]));
+    cpu.insert("client".to_owned(), processes::of(std::process::id()).unwrap_or_default() - own);
+    BareRun { tenants, in_flight, seconds, objects: fleet::objects(&world).await, cpu }
+}
+
+/// All that the client knows.
+struct Line {
+    client: Client,
+    database: Server,
+    authority: Vec<u8>,
+    door: SocketAddr,
+    settings: Settings,
+    blueprint: Blueprint,
+    plan: Plan,
+    server: DatabaseServer,
+    due: Mutex<VecDeque<Task>>,
+    count: Semaphore,
+    making: Mutex<HashMap<String, Making>>,
+    serving: AtomicUsize,
+}
+
+/// What a worker does next.
+enum Task {
+    /// All up to the migration.
+    Begin(Box<Tenant>),
+    /// All after the migration of the instance in this namespace.
+    Finish(String),
+}
+
+/// A tenant that isn't serving yet.
+struct Making {
+    instance: Instance,
+    rest: Vec<Object>,
+    deployments: usize,
+    available: HashSet<String>,
+    routed: bool,
+    asked: bool,
+}
+
+impl Line {
+    async fn new(world: &World) -> Self {
+        let Environment { postgres, door, .. } = world.environment;
+        let admin = &world.cluster.client;
+        let server: DatabaseServer = Api::all(admin.clone()).get("main").await.expect("the database server");
+        let address = Address {
+            host: server.spec.host.clone(),
+            port: server.spec.port,
+            database: server.spec.database.clone(),
+            user: postgres.user.clone(),
+            password: postgres.password.clone(),
+            tls: TlsMode::VerifyFull,
+            authority: Some(postgres.authority.clone().into_bytes()),
+        };
+        Self {
+            client: world.environment.client_of(&world.cluster, NAMESPACE, SERVICE_ACCOUNT).await.client,
+            database: Server::new(address),
+            authority: postgres.authority.clone().into_bytes(),
+            door: door.address,
+            settings: Settings { namespace: NAMESPACE.to_owned(), service_account: SERVICE_ACCOUNT.to_owned(), extra_kinds: Vec::new() },
+            blueprint: Api::all(admin.clone()).get("planner").await.expect("the blueprint"),
+            plan: Api::all(admin.clone()).get(fleet::PLAN).await.expect("the plan"),
+            server,
+            due: Mutex::default(),
+            count: Semaphore::new(0),
+            making: Mutex::default(),
+            serving: AtomicUsize::new(0),
+        }
+    }
+
+    fn begin(&self, tenant: Tenant) {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).push_back(Task::Begin(Box::new(tenant)));
+        self.count.add_permits(1);
+    }
+
+    /// What was begun is finished before more is begun.
+    fn finish(&self, namespace: String) {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).push_front(Task::Finish(namespace));
+        self.count.add_permits(1);
+    }
+
+    async fn next(&self) -> Task {
+        self.count.acquire().await.expect("it is never closed").forget();
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).pop_front().expect("one for each permit")
+    }
+
+    /// Takes in what was seen of a tenant, and asks it once there is nothing more to wait for.
+    fn saw(self: &Arc<Self>, namespace: &str, change: impl FnOnce(&mut Making)) {
+        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(tenant) = making.get_mut(namespace) else { return };
+        change(tenant);
+        if tenant.routed && tenant.available.len() == tenant.deployments && !tenant.asked {
+            tenant.asked = true;
+            let (line, host) = (self.clone(), tenant.instance.hosts[0].to_string());
+            tokio::spawn(async move {
+                while !matches!(http_get(line.door, &host, "/healthz").await, Ok((200, _))) {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                line.serving.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    }
+}
+
+/// One request in flight at a time.
+async fn work(line: Arc<Line>) {
+    loop {
+        match line.next().await {
+            Task::Begin(tenant) => begin(&line, &tenant).await,
+            Task::Finish(namespace) => {
+                let rest = {
+                    let mut making = line.making.lock().unwrap_or_else(PoisonError::into_inner);
+                    making.get_mut(&namespace).map(|tenant| std::mem::take(&mut tenant.rest)).unwrap_or_default()
+                };
+                for object in rest {
+                    post(&line.client, object).await;
+                }
+            }
+        }
+    }
+}
+
+async fn begin(line: &Line, tenant: &Tenant) {
+    let instance = resolve(&Inputs {
+        tenant,
+        blueprint_name: &tenant.spec.blueprint,
+        blueprint: &line.blueprint.spec,
+        plan: &line.plan.spec,
+        server: Some(&line.server),
+        settings: &line.settings,
+        now: &Time(jiff::Timestamp::now()),
+    })
+    .expect("an instance");
+    let database = instance.database.as_ref().expect("a database");
+    let login = Login { name: instance.name.database_login(1), password: generate_password() };
+    let secrets = secrets(line, &instance, &login);
+    // As long as the operator's own digest of secrets is.
+    let configuration = render::configuration_digest(&instance, &["0123456789abcdef"]);
+    let serving = Serving { version: instance.version.as_str(), configuration: &configuration };
+    let rendered = render::render(&instance, &line.settings, Some(&serving));
+    let marked = |object: &Object| object.clone().annotated(labels::APPLIED, &object.digest());
+    let desired = desired(&instance, login);
+
+    let first = [&rendered.namespace, &rendered.access].into_iter().chain(&rendered.foundation).map(marked);
+    let job = rendered.migration.as_ref().map(marked).expect("a migration");
+    let rest: Vec<_> = rendered.workloads.iter().chain(&rendered.routes).map(marked).collect();
+    let deployments = instance.components.len();
+    for object in first.chain(secrets) {
+        post(&line.client, object).await;
+    }
+    line.database.ensure(&desired).await.unwrap_or_else(|error| panic!("the database of {}: {error}", database.owner));
+    let making = Making { rest, deployments, available: HashSet::new(), routed: false, asked: false, instance };
+    line.making.lock().unwrap_or_else(PoisonError::into_inner).insert(making.instance.namespace.clone(), making);
+    post(&line.client, job).await;
+}
+
+fn secrets(line: &Line, instance: &Instance, login: &Login) -> [Object; 2] {
+    let generated = instance.generated_secrets.iter().map(|secret| (secret.env.clone(), vec![b'x'; secret.generate.length as usize]));
+    let login = DatabaseLogin {
+        username: login.name.clone(),
+        password: login.password.clone(),
+        authority: Some(line.authority.clone()),
+        rotation: None,
+    };
+    [
+        render::generated_secret(instance, &SecretContent(generated.collect::<BTreeMap<_, _>>())),
+        render::database_secret(instance, instance.database.as_ref().expect("a database"), &login),
+    ]
+}
+
+fn desired(instance: &Instance, login: Login) -> DesiredDatabase {
+    let database = instance.database.as_ref().expect("a database");
+    let extension =
+        |extension: &blueprint::Extension| serde_json::to_value(extension).expect("JSON").as_str().unwrap_or_default().to_owned();
+    DesiredDatabase {
+        tenant: instance.name.to_string(),
+        uid: instance.uid.clone(),
+        owner: database.owner.clone(),
+        database: database.name.clone(),
+        schema: database.schema.clone(),
+        connection_limit: database.limits.connections,
+        statement_timeout_seconds: database.limits.statement_timeout_seconds,
+        idle_in_transaction_timeout_seconds: database.limits.idle_in_transaction_timeout_seconds,
+        extensions: database.extensions.iter().map(extension).collect(),
+        login,
+        adopt: None,
+        held_data: false,
+    }
+}
+
+async fn post(client: &Client, Object { key, mut content, starting_replicas }: Object) {
+    if let Some(replicas) = starting_replicas {
+        content["spec"]["replicas"] = replicas.into();
+    }
+    let resource = key.kind.api_resource();
+    let api: Api<DynamicObject> = match &key.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let object = serde_json::from_value(content).expect("an object");
+    let parameters = PostParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
+    loop {
+        match api.create(&parameters, &object).await {
+            Ok(_) => return,
+            // The API server doesn't know of the RoleBinding yet.
+            Err(kube::Error::Api(status)) if status.code == 403 => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("{key}: {error}"),
+        }
+    }
+}
+
+async fn watch_jobs(line: Arc<Line>) {
+    let mut done = HashSet::new();
+    watch(&line, |job: Job| {
+        let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let complete = conditions.iter().any(|condition| condition.type_ == "Complete" && condition.status == "True");
+        let namespace = job.namespace().unwrap_or_default();
+        if complete && done.insert(namespace.clone()) {
+            line.finish(namespace);
+        }
+    })
+    .await;
+}
+
+async fn watch_deployments(line: Arc<Line>) {
+    watch(&line, |deployment: Deployment| {
+        let status = deployment.status.clone().unwrap_or_default();
+        let wanted = deployment.spec.replicas.unwrap_or(1);
+        let is_current = status.observed_generation >= deployment.metadata.generation;
+        if is_current && status.updated_replicas.unwrap_or_default() >= wanted && status.available_replicas.unwrap_or_default() >= wanted {
+            line.saw(&deployment.namespace().unwrap_or_default(), |tenant| {
+                tenant.available.insert(deployment.name_any());
+            });
+        }
+    })
+    .await;
+}
+
+async fn watch_ingresses(line: Arc<Line>) {
+    watch(&line, |ingress: Ingress| {
+        let balancer = ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        if balancer.and_then(|balancer| balancer.ingress.as_ref()).is_some_and(|addresses| !addresses.is_empty()) {
+            line.saw(&ingress.namespace().unwrap_or_default(), |tenant| tenant.routed = true);
+        }
+    })
+    .await;
+}
+
+async fn watch<K>(line: &Line, mut see: impl FnMut(K) + Send)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let ours = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
+    let events = watcher(Api::<K>::all(line.client.clone()), watcher::Config::default().labels(&ours)).default_backoff();
+    let mut events = std::pin::pin!(events.applied_objects());
+    while let Some(object) = events.try_next().await.expect("the watch goes on") {
+        see(object);
+    }
+}

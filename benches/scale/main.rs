@@ -1,0 +1,136 @@
+//! What the operator costs and how fast it is, beside its bars and beside a bare client that does the same, on simulated nodes and at growing
+//! numbers of tenants. `dev/bench --help` says how it is run; docs/performance.md holds what came of it.
+//!
+//! Each run is a process of its own on a fresh cluster and a fresh Postgres, so that none inherits a larger etcd, a warmer cache or a fuller
+//! catalogue than the one that it is compared with.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)] // a measurement that can't be made ends the bench
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod bare;
+mod edits;
+mod failing;
+mod fleet;
+mod machine;
+mod operated;
+mod plot;
+mod processes;
+mod profile;
+mod report;
+mod results;
+mod stage;
+mod starts;
+
+use clap::Parser;
+use results::{After, Results, Run, Spec};
+use stage::Stage;
+use std::path::PathBuf;
+
+/// Measures the operator at scale and writes docs/performance.md.
+#[derive(Parser, Debug)]
+#[command(name = "dev/bench", max_term_width = 120)]
+struct Options {
+    /// How many tenants; all that needs long is measured at the last number.
+    #[arg(long, value_delimiter = ',', default_value = "100,300,1000")]
+    tenants: Vec<usize>,
+    /// Up to how many tenants the operator and the bare client take turns twice (A-B-B-A); beyond, once (B-A).
+    #[arg(long, default_value_t = 300)]
+    twice_up_to: usize,
+    /// Thirty tenants and short looks, to see within three minutes whether the bench itself works. Nothing is written.
+    #[arg(long)]
+    quick: bool,
+    /// Which Postgres: 15 or 17; the newest that is installed, where left out.
+    #[arg(long)]
+    postgres: Option<String>,
+    /// Records with perf where the operator's time goes, while it makes the tenants and while it starts; the report goes to target/scale.
+    #[arg(long)]
+    profile: bool,
+    /// Only the operator, without the bare client.
+    #[arg(long)]
+    without_bare: bool,
+    /// Measures nothing and writes docs/performance.md anew from what was measured last.
+    #[arg(long)]
+    report: bool,
+    /// A single run, in the environment that the bench made for it: what to do, as JSON, and where the result goes.
+    #[arg(long, hide = true, num_args = 2)]
+    run: Vec<String>,
+    /// What cargo adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let options = Options::parse();
+    if let [spec, result] = options.run.as_slice() {
+        let spec = serde_json::from_str(spec).expect("what to do, as JSON");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        let run = runtime.block_on(run(spec));
+        std::fs::write(result, serde_json::to_string_pretty(&run).expect("JSON")).expect("the result is kept");
+        return;
+    }
+    let kept = folder().join("results.json");
+    if options.report {
+        let results = serde_json::from_str(&std::fs::read_to_string(kept).expect("an earlier measurement")).expect("its results");
+        report::write(&results);
+        return;
+    }
+    let results = measure(&options);
+    println!("{}", report::table(&results));
+    if !options.quick {
+        std::fs::write(kept, serde_json::to_string_pretty(&results).expect("JSON")).expect("the results are kept");
+        report::write(&results);
+    }
+}
+
+/// Where results, logs and profiles are kept.
+fn folder() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/scale");
+    std::fs::create_dir_all(&folder).expect("target/scale");
+    folder
+}
+
+async fn run(spec: Spec) -> Run {
+    match spec {
+        Spec::Bare { tenants, in_flight } => Run::Bare(bare::run(tenants, in_flight).await),
+        Spec::Operated { tenants, after, profile } => Run::Operated(Box::new(operated::run(tenants, after, profile).await)),
+    }
+}
+
+/// All runs: first how many requests in flight suit the bare client best, then the operator and the bare client in turns.
+fn measure(options: &Options) -> Results {
+    let mut stage = Stage::new(options.postgres.clone());
+    let (begun, beside) = (jiff::Zoned::now(), machine::load());
+    let sizes = if options.quick { vec![30] } else { options.tenants.clone() };
+    let (smallest, largest) = (sizes.iter().min().copied().unwrap_or_default(), sizes.iter().max().copied().unwrap_or_default());
+    let mut runs = Vec::new();
+    let mut best = 16;
+    if !options.without_bare {
+        let tried = if options.quick { vec![16] } else { vec![8, 16, 32] };
+        runs.extend(tried.into_iter().map(|in_flight| stage.run(&Spec::Bare { tenants: smallest, in_flight })));
+        best = results::best_in_flight(&runs).unwrap_or(best);
+    }
+    for tenants in sizes {
+        let turns = match () {
+            () if options.without_bare => "A",
+            () if tenants <= options.twice_up_to && !options.quick => "ABBA",
+            () => "BA",
+        };
+        let last = turns.len() - 1;
+        for (turn, side) in turns.char_indices() {
+            // The search for the best number was a turn of the bare client already.
+            let spec = match side {
+                'B' if tenants == smallest && (turn == 1 || options.quick) => continue,
+                'B' => Spec::Bare { tenants, in_flight: best },
+                _ => {
+                    let after = (turn == last).then(|| if options.quick { After::quick() } else { After::at(tenants == largest) });
+                    Spec::Operated { tenants, after, profile: options.profile && turn == last }
+                }
+            };
+            runs.push(stage.run(&spec));
+        }
+    }
+    let (begun, machine, commit) = (begun.strftime("%Y-%m-%d").to_string(), machine::describe(), machine::commit());
+    Results { begun, machine, commit, postgres: stage.postgres, beside, runs }
+}
