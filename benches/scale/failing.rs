@@ -1,9 +1,9 @@
 //! What tenants that always fail cost, and whether the others notice.
 
 use crate::edits;
-use crate::operated::{Site, settled};
+use crate::operated::Site;
 use crate::results::{Failing, FailingFound};
-use crate::support::{Audit, LIMIT, REGION, Tenant, manifest, merge, wait_until};
+use crate::support::{Audit, LIMIT, REGION, Tenant, kubectl, manifest, merge, wait_until};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,33 +47,12 @@ async fn prepare(site: &Site) {
     let mut server = world.environment.server_spec();
     merge(&mut server, &json!({"region": "down", "port": 1}));
     world.create(&manifest("DatabaseServer", "down", server)).await;
-    world
-        .create(&json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "bench"},
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {"resourceRules": [{
-                    "apiGroups": [""], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["configmaps"],
-                }]},
-                "validations": [{
-                    "expression": "!object.metadata.namespace.startsWith('tenant-refused')", "message": "none of these here", "reason": "Forbidden",
-                }],
-            },
-        }))
-        .await;
-    world
-        .create(&json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "bench"},
-            "spec": {"policyName": "bench", "validationActions": ["Deny"]},
-        }))
-        .await;
-    let refused = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-refused-probe"}});
-    world.create(&refused).await;
+    let policy = format!("{}/benches/scale/refuse.yaml", env!("CARGO_MANIFEST_DIR"));
+    kubectl(&["apply", "--server-side", "--filename", &policy]).expect("the policy");
     let probe = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe", "namespace": "tenant-refused-probe"}});
     wait_until("the policy is in force", LIMIT, async || match world.try_create_dry(&probe).await {
         Err(message) if message.contains("none of these here") => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
-    settled(site.names.len()).await;
 }
