@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use kube::core::{DynamicObject, TypeMeta};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// An object of the cluster, as far as decisions need it.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Observed {
     pub created_entry: Option<usize>,
     /// Whether the number of a Deployment's pods is a field of ours.
     pub owns_replicas: bool,
+    /// Digest of what was wanted when it was found to be so.
+    found_to_be: OnceLock<String>,
 }
 
 impl Observed {
@@ -50,7 +52,19 @@ impl Observed {
             deleting: object.metadata.deletion_timestamp.is_some(),
             created_entry: managed.iter().position(created),
             content: serde_json::to_string(&object).unwrap_or_default().into(),
+            found_to_be: OnceLock::new(),
         }
+    }
+
+    /// Whether what has this digest was compared with it before, and found to be so. An object that changes is observed anew, so this holds
+    /// for ever.
+    pub fn is_known_to_be(&self, digest: &str) -> bool {
+        self.found_to_be.get().is_some_and(|known| known == digest)
+    }
+
+    /// What has this digest was compared with it, and found to be so.
+    pub fn was_found_to_be(&self, digest: String) {
+        let _ = self.found_to_be.set(digest);
     }
 
     /// Its content.
@@ -78,7 +92,7 @@ pub struct Inventory {
 #[derive(Default)]
 struct Inner {
     shards: BTreeSet<Shard>,
-    tenants: HashMap<String, Objects>,
+    tenants: HashMap<String, Arc<Objects>>,
 }
 
 impl Inventory {
@@ -100,7 +114,7 @@ impl Inventory {
     }
 
     /// What there is of one tenant.
-    pub fn of(&self, tenant: &str) -> Objects {
+    pub fn of(&self, tenant: &str) -> Arc<Objects> {
         self.lock().tenants.get(tenant).cloned().unwrap_or_default()
     }
 
@@ -133,7 +147,7 @@ impl Inventory {
         if objects.get(&key).is_some_and(|known| known.uid == observed.uid && known.resource_version >= observed.resource_version) {
             return None;
         }
-        objects.insert(key, Arc::new(observed));
+        Arc::make_mut(objects).insert(key, Arc::new(observed));
         Some(tenant)
     }
 
@@ -151,7 +165,7 @@ impl Inventory {
         if objects.get(&key).is_some_and(|known| Some(&known.uid) != object.metadata.uid.as_ref()) {
             return None;
         }
-        objects.remove(&key);
+        Arc::make_mut(objects).remove(&key);
         if objects.is_empty() {
             inner.tenants.remove(&tenant);
         }
@@ -162,9 +176,9 @@ impl Inventory {
     pub fn retain(&self, kind: &Kind, listed: &HashSet<String>) -> Vec<String> {
         let mut affected = Vec::new();
         self.lock().tenants.retain(|tenant, objects| {
-            let before = objects.len();
-            objects.retain(|key, observed| key.kind != *kind || listed.contains(&observed.uid));
-            if objects.len() < before {
+            let stays = |key: &ObjectKey, observed: &Observed| key.kind != *kind || listed.contains(&observed.uid);
+            if !objects.iter().all(|(key, observed)| stays(key, observed)) {
+                Arc::make_mut(objects).retain(|key, observed| stays(key, observed));
                 affected.push(tenant.clone());
             }
             !objects.is_empty()

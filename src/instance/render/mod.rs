@@ -16,6 +16,7 @@ pub use configuration::{
 pub use kind::{Kind, KindParseError};
 pub use migration::job_name as migration_job_name;
 pub use object::{Object, ObjectKey};
+pub use workloads::workloads;
 
 use super::{Instance, Settings};
 use crate::api::labels;
@@ -67,7 +68,7 @@ pub fn render(instance: &Instance, settings: &Settings, serving: Option<&Serving
             .as_ref()
             .filter(|_| instance.suspension.is_none())
             .map(|migration| migration::job(instance, migration)),
-        workloads: serving.map_or_else(Vec::new, |serving| workloads::workloads(instance, serving)),
+        workloads: serving.map_or_else(Vec::new, |serving| workloads(instance, serving)),
         routes: if instance.suspension.is_none() { routes::routes(instance) } else { Vec::new() },
     }
 }
