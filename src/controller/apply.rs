@@ -10,9 +10,12 @@ use kube::core::Status;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long after a RoleBinding was made the API server may still refuse what it allows.
 const AUTHORIZATION_LAG: Duration = Duration::from_secs(2);
+/// How soon it is asked again whether it still does.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The field manager that keeps the number of pods until an autoscaler sets it.
 const STARTING_REPLICAS: &str = "tenantry-starting-replicas";
@@ -58,6 +61,8 @@ pub struct Applier<'a> {
     pub inventory: &'a Inventory,
     /// The tenant's UID.
     pub uid: &'a str,
+    /// When the operator was let into the tenant's namespace, if that was in this pass.
+    pub let_in: Option<Instant>,
 }
 
 impl Applier<'_> {
@@ -66,7 +71,15 @@ impl Applier<'_> {
     /// # Errors
     /// Where it isn't the tenant's, or the API server doesn't take it.
     pub async fn apply(&self, desired: &Object, observed: Option<&Arc<Observed>>) -> Result<bool, ApplyError> {
-        self.apply_unmarked(&desired.clone().annotated(labels::APPLIED, &desired.digest()), observed).await
+        let digest = desired.digest();
+        if observed.is_some_and(|observed| observed.is_known_to_be(&digest)) {
+            return Ok(false);
+        }
+        let changed = self.apply_unmarked(&desired.clone().annotated(labels::APPLIED, &digest), observed).await?;
+        if let Some(observed) = observed.filter(|_| !changed) {
+            observed.was_found_to_be(digest);
+        }
+        Ok(changed)
     }
 
     /// The same without a digest in an annotation, which for a Secret would be a digest of its values.
@@ -88,7 +101,6 @@ impl Applier<'_> {
         }
         let object: DynamicObject = serde_json::from_value(content).unwrap_or_else(|_| empty(&desired.key));
         let parameters = PostParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
-        let started = tokio::time::Instant::now();
         loop {
             match api.create(&parameters, &object).await {
                 Ok(created) => {
@@ -101,9 +113,11 @@ impl Applier<'_> {
                     return Err(ApplyError::Ending { key: ObjectKey { kind: Kind::NAMESPACE, namespace: None, name } });
                 }
                 Err(kube::Error::Api(status))
-                    if status.code == 403 && started.elapsed() < AUTHORIZATION_LAG && !is_quota(&status.message) =>
+                    if status.code == 403
+                        && self.let_in.is_some_and(|time| time.elapsed() < AUTHORIZATION_LAG)
+                        && !is_quota(&status.message) =>
                 {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(ASK_AGAIN).await;
                 }
                 Err(error) => return Err(self.failed(&desired.key, error)),
             }

@@ -35,7 +35,7 @@ use kube::{Api, ResourceExt};
 use migrate::Migration;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -103,11 +103,13 @@ struct Pass<'a> {
     holding: &'a Holding,
     tenant: &'a Tenant,
     uid: String,
+    /// When this pass let the operator into the tenant's namespace, if it did.
+    let_in: OnceLock<Instant>,
 }
 
 impl<'a> Pass<'a> {
     fn new(context: &'a Context, holding: &'a Holding, tenant: &'a Tenant) -> Self {
-        Self { context, holding, tenant, uid: tenant.uid().unwrap_or_default() }
+        Self { context, holding, tenant, uid: tenant.uid().unwrap_or_default(), let_in: OnceLock::new() }
     }
 
     /// Sets the finalizer before anything is made, so that nothing is left behind however early the Tenant is deleted.
@@ -137,9 +139,9 @@ impl<'a> Pass<'a> {
         assessment.instance(&instance);
 
         let settings = &self.context.configuration.settings;
-        let rendered = render::render(&instance, settings, None);
+        let mut rendered = render::render(&instance, settings, None);
         self.apply(&rendered.namespace).await?;
-        self.apply(&rendered.access).await?;
+        self.enter(&rendered).await?;
         self.apply_all(&rendered.foundation).await?;
         let secrets = secrets::ensure(self, &instance, server.as_deref()).await?;
         if let (Some(database), Some(server), Some(login)) = (&instance.database, &server, &secrets.login) {
@@ -152,7 +154,7 @@ impl<'a> Pass<'a> {
         let version = if migration.is_done() { Some(instance.version.to_string()) } else { serving_before };
         let configuration = render::configuration_digest(&instance, &secrets.digests());
         let serving = version.as_deref().map(|version| Serving { version, configuration: &configuration });
-        let rendered = render::render(&instance, settings, serving.as_ref());
+        rendered.workloads = serving.map_or_else(Vec::new, |serving| render::workloads(&instance, &serving));
         self.apply_all(&rendered.workloads).await?;
         self.apply_all(&rendered.routes).await?;
         self.prune(&rendered, &migration).await?;
@@ -298,16 +300,31 @@ impl<'a> Pass<'a> {
     }
 
     fn applier(&self) -> Applier<'_> {
-        Applier { client: &self.holding.client, inventory: &self.context.inventory, uid: &self.uid }
+        Applier { client: &self.holding.client, inventory: &self.context.inventory, uid: &self.uid, let_in: self.let_in.get().copied() }
     }
 
-    async fn apply(&self, object: &Object) -> Result<(), Stop> {
+    /// Lets the operator into the namespace. Until the API server has learned of that it refuses everything there, so one object finds out when it
+    /// has, and the others follow.
+    async fn enter(&self, rendered: &Rendered) -> Result<(), Stop> {
+        if self.apply(&rendered.access).await? {
+            let _ = self.let_in.set(Instant::now());
+            if let Some(first) = rendered.foundation.first() {
+                // What is wrong with it is said when all of them are written.
+                let _ = self.apply(first).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings one object to what is wanted; tells whether that took a write.
+    async fn apply(&self, object: &Object) -> Result<bool, Stop> {
         let observed = self.context.inventory.get(&self.tenant.name_any(), &object.key);
-        if self.applier().apply(object, observed.as_ref()).await? {
+        let written = self.applier().apply(object, observed.as_ref()).await?;
+        if written {
             self.context.metrics.wrote();
             tracing::debug!(tenant = self.tenant.name_any(), object = %object.key, "written");
         }
-        Ok(())
+        Ok(written)
     }
 
     /// Writes all, and then says what went wrong: one that is refused keeps no other from being written.
@@ -320,7 +337,7 @@ impl<'a> Pass<'a> {
     /// Deletes what is this tenant's and no longer wanted. A Job that still migrates is left to its end.
     async fn prune(&self, rendered: &Rendered, migration: &Migration) -> Result<(), Stop> {
         let wanted: BTreeSet<&ObjectKey> = rendered.all().map(|object| &object.key).collect();
-        for (key, observed) in &self.context.inventory.of(&self.tenant.name_any()) {
+        for (key, observed) in self.context.inventory.of(&self.tenant.name_any()).iter() {
             let ours = observed.owner.as_deref() == Some(self.uid.as_str()) && !observed.deleting;
             let needed = wanted.contains(key) || (key.kind == Kind::JOB && !migration.is_done());
             if ours && !needed {

@@ -71,6 +71,11 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&Databa
     if let Some(known) = memory.secrets.filter(|known| known.wanted == wanted && Instant::now() < known.read_again) {
         return Ok(known);
     }
+    // What may be missing for long is asked for first, so that a tenant that waits for it costs one read each time.
+    let pull_secret = match &instance.pull_secret {
+        Some(name) => Some(pull_secret(pass, name).await?),
+        None => None,
+    };
     let generated = generated(pass, instance).await?;
     let mut parts = vec![digest::of(&generated.0)];
     let (mut login, mut rotating) = (None, false);
@@ -89,8 +94,9 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&Databa
         parts.push(digest::of(&(&chosen.username, &chosen.password, &database.host, database.port)));
         login = Some(next);
     }
-    if let Some(name) = &instance.pull_secret {
-        copy_pull_secret(pass, instance, name).await?;
+    if let Some(content) = pull_secret {
+        let found = read(pass, instance, render::PULL_SECRET).await?;
+        write(pass, &render::pull_secret(instance, &content), found).await?;
     }
     let read_again = Instant::now() + Duration::from_secs(rand::random_range(READ_EVERY));
     let known = Known { read_again, wanted, digest: digest::of(&parts), login, rotating };
@@ -163,7 +169,8 @@ fn login_of(secret: &DynamicObject) -> Option<(String, String)> {
     content.text("username").zip(content.text("password")).map(|(username, password)| (username.to_owned(), password.to_owned()))
 }
 
-async fn copy_pull_secret(pass: &Pass<'_>, instance: &Instance, name: &str) -> Result<(), Stop> {
+/// The pull secret that the blueprint names.
+async fn pull_secret(pass: &Pass<'_>, name: &str) -> Result<SecretContent, Stop> {
     let namespace = &pass.context.configuration.settings.namespace;
     let key = ObjectKey { kind: Kind::SECRET, namespace: Some(namespace.clone()), name: name.to_owned() };
     let stopped = |reason: &str, what: &str| {
@@ -176,9 +183,7 @@ async fn copy_pull_secret(pass: &Pass<'_>, instance: &Instance, name: &str) -> R
     let Some(configuration) = configuration else {
         return Err(stopped("PullSecretUnusable", "isn't of type kubernetes.io/dockerconfigjson, so it isn't copied: name another"));
     };
-    let content = SecretContent(BTreeMap::from([(PULL_SECRET_KEY.to_owned(), configuration)]));
-    let found = read(pass, instance, render::PULL_SECRET).await?;
-    write(pass, &render::pull_secret(instance, &content), found).await
+    Ok(SecretContent(BTreeMap::from([(PULL_SECRET_KEY.to_owned(), configuration)])))
 }
 
 /// The text without any value of the tenant's own secrets: what a product logs when it fails may hold its whole environment.
