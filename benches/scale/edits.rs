@@ -28,7 +28,7 @@ async fn edit(site: &Site, name: &str) -> f64 {
     let edited = site.world.merge("Tenant", None, name, &patch).await;
     site.fleet.ready_at(name, edited["metadata"]["generation"].as_i64().expect("a generation")).await;
     // The next edit is to find the cluster idle.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let writes: Vec<_> = audit.writes().into_iter().filter(|request| tenant_of(request) == Some(name)).collect();
     let (status, objects): (Vec<_>, Vec<_>) = writes.iter().partition(|request| request.resource == "tenants/status");
     let last_object = objects.iter().filter(|request| request.resource != "events").map(|request| request.ended).max();

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 /// What is more urgent comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Somebody changed something.
+    /// Somebody changed this tenant, or something that is its own.
     Change,
-    /// Only time passed.
+    /// Only time passed, or something changed that many tenants share.
     Resync,
 }
 

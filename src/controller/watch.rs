@@ -26,6 +26,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// Objects of a page. There are some fifteen lists at once, and an object as it comes takes ten times the memory of what is kept of it. A
+/// [streamed list](https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists) would have one object at a time, but the library
+/// asks for one from version 0 on, which may be of the past.
+const PAGE_SIZE: u32 = 50;
+
 /// All watches. They begin, and begin anew, when a shard is taken over: what its former holder wrote last has to be seen before anything is
 /// decided, and a watch may be behind.
 pub struct Watches {
@@ -114,7 +119,7 @@ fn tenant_changed(context: &Context, changed: &Changed) {
     context.grant_soon(&changed.name);
     if changed.is_news {
         context.usage_changed.notify_one();
-        context.queue.push(&changed.name, Urgency::Change);
+        context.queue.push(&changed.name, if changed.is_listed { urgency(context, &changed.name) } else { Urgency::Change });
     }
 }
 
@@ -171,6 +176,8 @@ struct Changed {
     uid: String,
     /// Whether a tenant has to be looked at for it.
     is_news: bool,
+    /// Whether a list tells so, as when the operator starts.
+    is_listed: bool,
 }
 
 /// What matters of an object, as digests.
@@ -229,10 +236,12 @@ where
         }
         // What is told from here on has to be in the store already.
         writer.apply_watcher_event(&event);
+        let is_listed = matches!(event, Event::InitDone);
         let change = |name: &String, uid: &String, before: Option<&Digests>, now: Option<&Digests>| Changed {
             name: name.clone(),
             uid: uid.clone(),
             is_news: before.map(|digests| digests.news) != now.map(|digests| digests.news),
+            is_listed,
         };
         match event {
             Event::Init => listing.clear(),
@@ -262,11 +271,11 @@ where
             Event::Delete(object) => {
                 let uid = object.meta().uid.clone().unwrap_or_default();
                 known.remove(&uid);
-                act(&context, &Changed { name: object.name_any(), uid, is_news: true });
+                act(&context, &Changed { name: object.name_any(), uid, is_news: true, is_listed });
             }
         }
     };
-    lists.follow(api, watcher::Config::default(), take_in).await;
+    lists.follow(api, watcher::Config::default().page_size(PAGE_SIZE), take_in).await;
 }
 
 /// Takes in what a tenant claims and where it is placed, and wakes those whom that concerns.
@@ -347,14 +356,30 @@ pub fn readmit(context: &Context) {
 
 /// Wakes all tenants of a shard.
 pub fn wake_shard(context: &Context, shard: Shard) {
-    wake(context, |tenant| context.holdings.count().shard_of(&tenant.name_any()) == shard);
+    wake_as(context, |tenant| context.holdings.count().shard_of(&tenant.name_any()) == shard, urgency);
 }
 
+/// Who is only listed, with nothing that was not looked at before, can wait for those whom somebody has changed.
+fn urgency(context: &Context, tenant: &str) -> Urgency {
+    let tenant = context.stores.tenants.get(&ObjectRef::new(tenant));
+    let is_observed = tenant.is_some_and(|tenant| {
+        let observed = tenant.status.as_ref().and_then(|status| status.observed_generation);
+        observed.is_some() && observed == tenant.metadata.generation && tenant.metadata.deletion_timestamp.is_none()
+    });
+    if is_observed { Urgency::Resync } else { Urgency::Change }
+}
+
+/// Wakes tenants that share what was changed. One that somebody has changed by itself doesn't wait for them.
 fn wake(context: &Context, uses: impl Fn(&Tenant) -> bool) {
+    wake_as(context, uses, |_, _| Urgency::Resync);
+}
+
+fn wake_as(context: &Context, uses: impl Fn(&Tenant) -> bool, urgency: impl Fn(&Context, &str) -> Urgency) {
     for tenant in context.stores.tenants.state().iter().filter(|tenant| uses(tenant)) {
-        admit(context, &tenant.name_any(), &tenant.uid().unwrap_or_default());
-        context.grant_soon(&tenant.name_any());
-        context.queue.push(&tenant.name_any(), Urgency::Change);
+        let name = tenant.name_any();
+        admit(context, &name, &tenant.uid().unwrap_or_default());
+        context.grant_soon(&name);
+        context.queue.push(&name, urgency(context, &name));
     }
 }
 
@@ -363,20 +388,20 @@ async fn objects(context: Arc<Context>, kind: Kind, lists: Lists) {
     let api: Api<DynamicObject> = Api::all_with(context.reader.clone(), &kind.api_resource());
     let ours = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
     let mut seen = HashSet::new();
-    let push = |tenant: Option<String>| {
+    let push = |tenant: Option<String>, urgency| {
         if let Some(tenant) = tenant {
-            context.queue.push(&tenant, Urgency::Change);
+            context.queue.push(&tenant, urgency);
         }
     };
     let take_in = |event: Event<DynamicObject>| match event {
         Event::Init => seen.clear(),
         Event::InitApply(object) => {
             seen.insert(object.metadata.uid.clone().unwrap_or_default());
-            push(context.inventory.record(&kind, object));
+            push(context.inventory.record(&kind, object), Urgency::Resync);
         }
-        Event::InitDone => context.inventory.retain(&kind, &std::mem::take(&mut seen)).into_iter().for_each(|tenant| push(Some(tenant))),
-        Event::Apply(object) => push(context.inventory.record(&kind, object)),
-        Event::Delete(object) => push(context.inventory.forget(&kind, &object)),
+        Event::InitDone => context.inventory.retain(&kind, &std::mem::take(&mut seen)).into_iter().for_each(|tenant| push(Some(tenant), Urgency::Resync)),
+        Event::Apply(object) => push(context.inventory.record(&kind, object), Urgency::Change),
+        Event::Delete(object) => push(context.inventory.forget(&kind, &object), Urgency::Change),
     };
-    lists.follow(api, watcher::Config::default().labels(&ours), take_in).await;
+    lists.follow(api, watcher::Config::default().page_size(PAGE_SIZE).labels(&ours), take_in).await;
 }
