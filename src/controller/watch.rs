@@ -363,7 +363,7 @@ pub fn wake_shard(context: &Context, shard: Shard) {
 fn urgency(context: &Context, tenant: &str) -> Urgency {
     let tenant = context.stores.tenants.get(&ObjectRef::new(tenant));
     let is_observed = tenant.is_some_and(|tenant| {
-        let observed = tenant.status.as_ref().and_then(|status| status.observed_generation);
+        let observed = tenant.status.as_ref().map(|status| status.observed_generation);
         observed.is_some() && observed == tenant.metadata.generation && tenant.metadata.deletion_timestamp.is_none()
     });
     if is_observed { Urgency::Resync } else { Urgency::Change }
@@ -399,7 +399,9 @@ async fn objects(context: Arc<Context>, kind: Kind, lists: Lists) {
             seen.insert(object.metadata.uid.clone().unwrap_or_default());
             push(context.inventory.record(&kind, object), Urgency::Resync);
         }
-        Event::InitDone => context.inventory.retain(&kind, &std::mem::take(&mut seen)).into_iter().for_each(|tenant| push(Some(tenant), Urgency::Resync)),
+        Event::InitDone => {
+            context.inventory.retain(&kind, &std::mem::take(&mut seen)).into_iter().for_each(|tenant| push(Some(tenant), Urgency::Resync))
+        }
         Event::Apply(object) => push(context.inventory.record(&kind, object), Urgency::Change),
         Event::Delete(object) => push(context.inventory.forget(&kind, &object), Urgency::Change),
     };

@@ -71,17 +71,17 @@ async fn of_tenants_that_claim_one_host_at_once_one_gets_it_and_keeps_it_when_an
     loser.annotate("tenantry.dev/reconcile", "again").await;
     loser.stalled("HostConflict").await;
     for (host, [winner, _]) in hosts.iter().zip(&winners) {
-        assert_eq!(routed(&world, host).await, [winner.namespace.clone()]);
+        assert_eq!(routed(&world, host).await, std::slice::from_ref(&winner.namespace));
     }
 
     // What is given up goes to who waits for it.
     winner.change(json!({"domains": []})).await;
     loser.ready().await;
-    assert_eq!(routed(&world, &hosts[0]).await, [loser.namespace.clone()]);
+    assert_eq!(routed(&world, &hosts[0]).await, std::slice::from_ref(&loser.namespace));
     winner.change(json!({"domains": [hosts[0]]})).await;
     winner.stalled("HostConflict").await;
     for (host, [winner, _]) in hosts.iter().zip(&winners).skip(1) {
-        assert_eq!(routed(&world, host).await, [winner.namespace.clone()]);
+        assert_eq!(routed(&world, host).await, std::slice::from_ref(&winner.namespace));
     }
 }
 
