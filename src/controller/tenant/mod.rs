@@ -4,9 +4,9 @@ mod assess;
 mod database;
 mod delete;
 #[cfg(test)]
-#[allow(clippy::expect_used, clippy::print_stdout)] // it is a test's: a panic is how a failure is told
-#[path = "../../../tests/support/fuzz.rs"]
-mod fuzz;
+#[allow(clippy::expect_used, clippy::print_stderr)] // it is a test's: a panic is how a failure is told
+#[path = "../../../tests/support/fuzzing.rs"]
+mod fuzzing;
 mod memory;
 mod migrate;
 mod probe;

@@ -229,7 +229,7 @@ fn content_of(secret: &DynamicObject) -> SecretContent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fuzz::fuzz;
+    use super::super::fuzzing::fuzz;
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;

@@ -2,8 +2,8 @@
 //! neither cluster nor database, but for the names that Postgres is given.
 
 mod comments;
-#[path = "../../support/fuzz.rs"]
-mod fuzz;
+#[path = "../../support/fuzzing.rs"]
+mod fuzzing;
 #[path = "../../instance/generate.rs"]
 #[allow(dead_code)] // the other binary uses the rest
 mod generate;
@@ -13,4 +13,4 @@ mod names;
 mod templates;
 mod yaml;
 
-use fuzz::fuzz;
+use fuzzing::fuzz;

@@ -124,7 +124,10 @@ fn no_text_makes_the_program_panic_hang_or_flood() {
                 0 => changed.insert_str(from, &text),
                 1 => changed.replace_range(from..to, ""),
                 2 => changed.replace_range(from..to, &text),
-                _ => changed.insert_str(from, &changed[from..to].to_owned()),
+                _ => {
+                    let again = changed[from..to].to_owned();
+                    changed.insert_str(from, &again);
+                }
             }
         }
         changed

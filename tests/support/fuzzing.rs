@@ -30,5 +30,5 @@ pub fn fuzz<S: Strategy>(strategy: &S, check: impl Fn(S::Value) -> Result<(), Te
         }
         tried += 16;
     }
-    println!("{tried} inputs");
+    eprintln!("{tried} inputs");
 }
