@@ -1,6 +1,6 @@
 # What a developer types. Each target is one script in dev/; `dev/SCRIPT --help` tells more.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test faults prove-guards lint tools clean
+.PHONY: help demo demo-down test faults outages prove-guards bench lint tools clean
 
 help: ## tells what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,8 +17,14 @@ test: ## all tests, on clusters and a Postgres of their own
 faults: ## every fault at every request of every workload; dev/faults --help for a part of it
 	@dev/faults
 
+outages: ## fifty tenants being made while Postgres, or the API server, is gone for a minute
+	@dev/outages
+
 prove-guards: ## takes each guard away and shows that its tests of attacks fail; 25 minutes
 	@dev/prove-guards
+
+bench: ## the operator at scale beside a bare client, every figure beside its bar; about an hour
+	@dev/bench
 
 lint: ## format, clippy, shellcheck, go vet, drift of generated files
 	@dev/lint

@@ -21,6 +21,11 @@ pub struct Postgres {
 impl Postgres {
     /// The one that dev/postgres started.
     pub fn from_environment() -> Self {
+        Self::from_variables(variable)
+    }
+
+    /// One that dev/postgres started, by the variables that it wrote of it.
+    pub fn from_variables(variable: impl Fn(&str) -> String) -> Self {
         let read = |name| std::fs::read_to_string(variable(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         Self {
             host: variable("TENANTRY_POSTGRES_HOST"),

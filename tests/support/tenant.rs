@@ -1,6 +1,6 @@
 //! A tenant of a test: made in one line, changed by patches, and asked for its conditions, objects and data.
 
-use super::database::psql;
+use super::database::{Postgres, psql};
 use super::environment::REGION;
 use super::manifests::{manifest, merge};
 use super::wait::{LIMIT, wait_until};
@@ -204,7 +204,12 @@ impl Tenant {
 
     /// Runs SQL with its real login.
     pub async fn sql(&self, sql: &str) -> Result<String, String> {
-        psql(&self.database_url().await, sql).await
+        self.sql_on(&self.world.environment.postgres, sql).await
+    }
+
+    /// The same where its data is on another Postgres than the tests' own.
+    pub async fn sql_on(&self, postgres: &Postgres, sql: &str) -> Result<String, String> {
+        psql(&postgres.reachable(&self.secret("database").await["uri"]), sql).await
     }
 
     /// The role that owns its data.
