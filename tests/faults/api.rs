@@ -61,6 +61,10 @@ impl Proxy {
         if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
             return self.watch(request).await;
         }
+        // Who is the leader is another matter, and only a whole process asks for it.
+        if request.uri().path().contains("/leases") {
+            return self.forward(request).await;
+        }
         let what = self.name_of(&request);
         let writes = request.method() != Method::GET;
         let fault = self.traffic.arrive(Side::Api, &what, writes);
@@ -84,7 +88,8 @@ impl Proxy {
         // A request that was sent takes effect also where nobody waits for its answer any more.
         let sent = tokio::spawn(async move {
             let _passing = passing;
-            let answer = self.forward(request, &what, writes).await?;
+            let answer = self.forward(request).await?;
+            self.traffic.took_effect(Effect { side: Side::Api, what, status: answer.status().as_u16(), writes });
             match fault {
                 Some(fault @ (Fault::CrashAfter | Fault::StaleView)) => {
                     self.traffic.end_operator(fault);
@@ -102,8 +107,9 @@ impl Proxy {
         sent.await.map_err(|_| Cut)?
     }
 
-    async fn forward(&self, request: Request<Bytes>, what: &str, writes: bool) -> Result<Answer, Cut> {
+    async fn forward(&self, request: Request<Bytes>) -> Result<Answer, Cut> {
         let (head, body) = request.into_parts();
+        let what = format!("{} {}", head.method, head.uri);
         let mut upstream = Request::builder().method(head.method).uri(head.uri);
         for name in [http::header::CONTENT_TYPE, http::header::ACCEPT, http::header::USER_AGENT] {
             if let Some(value) = head.headers.get(&name) {
@@ -120,7 +126,6 @@ impl Proxy {
         if let Some(version) = version_of(&body) {
             self.traffic.saw_version(version);
         }
-        self.traffic.took_effect(Effect { side: Side::Api, what: what.to_owned(), status: head.status.as_u16(), writes });
         let mut answer = Response::new(full(body));
         *answer.status_mut() = head.status;
         if let Some(value) = head.headers.get(http::header::CONTENT_TYPE) {
@@ -239,10 +244,10 @@ fn refusal(code: u16, reason: &str, message: &str) -> Answer {
     answer
 }
 
-/// A list of objects: discovery has no query.
+/// A list of objects, from its beginning on: discovery has no query, and the next page is of the time of the first.
 fn is_list(request: &Request<Bytes>) -> bool {
-    request.method() == Method::GET
-        && request.uri().query().is_some_and(|query| query.contains("limit=") || query.contains("labelSelector="))
+    let begins_list = |query: &str| (query.contains("limit=") || query.contains("labelSelector=")) && !query.contains("continue=");
+    request.method() == Method::GET && request.uri().query().is_some_and(begins_list)
 }
 
 /// The same list as it was at a resource version.

@@ -26,6 +26,8 @@ const QUIET_FOR_GOOD: u64 = 500;
 const HELD: u64 = 400;
 /// How long a run may take.
 const LIMIT: Duration = Duration::from_secs(30);
+/// The same where the operator goes by the real clock.
+const LIMIT_OF_PROCESS: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(4);
 
 pub struct Lane {
@@ -91,7 +93,7 @@ impl Lane {
         let sql = sql::serve(upstream, traffic.clone(), names.clone()).await;
         let names = [names, vec![(sql.to_string(), "PORT".to_owned())]].concat();
         postgres.database = name.clone();
-        let start = Start { api, door: open_door(traffic.clone()).await, traffic: traffic.clone(), journal };
+        let start = Start { api, door: open_door(traffic.clone()).await, traffic: traffic.clone(), journal, as_process: false };
         let mut lane = Self {
             tenants: vec![name.clone()],
             name,
@@ -298,7 +300,7 @@ impl Lane {
         self.cluster.merge_status("Tenant", None, &self.name, &json!({"status": {"database": null}})).await;
         self.cluster.merge("DatabaseServer", None, "main", &json!({"metadata": {"finalizers": null}})).await;
         self.traffic.begin(vec![planned], self.version().await);
-        self.operator = Some(Operator::start(self.start.clone()));
+        self.start_operator().await;
         let settled = self.settle(Workload::Create, Some(&expected.snapshot)).await;
         self.met = self.traffic.met();
         settled.map(|_| ())
@@ -311,9 +313,21 @@ impl Lane {
         self.start.journal.clear();
         self.traffic.begin(plan, self.version().await);
         if self.operator.is_none() {
-            self.operator = Some(Operator::start(self.start.clone()));
+            self.start_operator().await;
         }
         workload.ask(self).await;
+    }
+
+    async fn start_operator(&mut self) {
+        // A killed process doesn't give its Lease back, and the next one would wait until it has run out.
+        let _ = self.cluster.try_delete("Lease", Some(NAMESPACE), "tenantry").await;
+        self.operator = Some(Operator::start(self.start.clone()));
+    }
+
+    /// From now on the operator is a process of its own, which goes by the real clock.
+    pub fn run_as_process(&mut self) {
+        self.operator = None;
+        self.start.as_process = true;
     }
 
     /// Waits for the end, starting the operator again whenever it has ended; it is there when all is as expected and nothing more is asked.
@@ -337,20 +351,23 @@ impl Lane {
                     seen = tenants.iter().map(|tenant| format!("not done: {}", tenant["status"])).collect();
                 }
             }
-            if began.elapsed() > LIMIT {
-                return Err(format!("after {} s:\n{}\n{}", LIMIT.as_secs(), seen.join("\n"), self.traffic.state()));
+            if began.elapsed() > self.limit() {
+                return Err(format!("after {} s:\n{}\n{}", self.limit().as_secs(), seen.join("\n"), self.traffic.state()));
             }
         }
+    }
+
+    fn limit(&self) -> Duration {
+        if self.start.as_process { LIMIT_OF_PROCESS } else { LIMIT }
     }
 
     /// Starts an operator that has ended again, and lets watches that hold back speak.
     async fn tend(&mut self) {
         if self.traffic.is_crashed() || self.operator.as_ref().is_none_or(Operator::has_ended) {
-            if let Some(operator) = self.operator.take() {
-                tokio::task::block_in_place(|| operator.kill());
-            }
+            let ended = self.operator.take();
+            tokio::task::block_in_place(|| drop(ended));
             self.traffic.revive();
-            self.operator = Some(Operator::start(self.start.clone()));
+            self.start_operator().await;
         }
         if self.traffic.held_for().is_some_and(|held| held > HELD || self.traffic.quiet_for() > QUIET) {
             self.traffic.release();
@@ -372,7 +389,7 @@ impl Lane {
         let asks = |points: &BTreeSet<Point>| points.iter().any(|point| point.what.contains("/secrets/"));
         let refused = workload == Workload::RefusedIsolation;
         while !(asks(&self.traffic.points()) || refused) || self.traffic.quiet_for() < QUIET {
-            if began.elapsed() > LIMIT {
+            if began.elapsed() > self.limit() {
                 return Err("it doesn't look again when it is asked to".to_owned());
             }
             tokio::time::sleep(PAUSE).await;

@@ -14,6 +14,7 @@ mod controllers;
 mod lane;
 mod mask;
 mod operator;
+mod process;
 mod report;
 mod snapshot;
 mod sql;
@@ -256,6 +257,35 @@ async fn crash_twice(mut lane: Lane, expected: Arc<BTreeMap<Workload, Expected>>
             }
         }
     }
+}
+
+/// How many ends of a thread are compared with those of a process.
+const KILLED: usize = 50;
+
+/// A campaign ends the operator by dropping it. The real program, under a real SIGKILL, has to come to the same.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes six minutes: dev/faults"]
+async fn a_process_that_is_killed_comes_to_the_same_end() {
+    let (_alone, mut lanes) = lanes().await;
+    let began = Instant::now();
+    let expected = Arc::new(rehearse(&mut lanes).await);
+    let ends: Vec<_> = expected
+        .iter()
+        .flat_map(|(workload, expected)| expected.points.iter().map(move |point| (*workload, point.clone())))
+        .flat_map(|(workload, point)| [Fault::CrashBefore, Fault::CrashAfter].map(|fault| (workload, point.clone(), fault)))
+        .collect();
+    let left = Left::default();
+    for (workload, point, fault) in ends.iter().step_by(ends.len() / KILLED) {
+        left.lock().unwrap_or_else(PoisonError::into_inner).entry(*workload).or_default().push_back((point.clone(), *fault));
+    }
+    lanes.iter_mut().for_each(Lane::run_as_process);
+    let report = Arc::new(Mutex::new(Report::default()));
+    let shared = report.clone();
+    in_each(lanes, move |lane| work(lane, expected.clone(), left.clone(), shared.clone())).await;
+    let report = std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
+    eprintln!("{report}\nin {:?}", began.elapsed());
+    assert_no_difference(&report);
+    assert!(report.runs() as usize >= KILLED, "only {} runs", report.runs());
 }
 
 /// How many tenants follow one blueprint.

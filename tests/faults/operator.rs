@@ -1,5 +1,7 @@
-//! The operator in a thread of its own, on a clock that runs fast, so that it can be ended at any moment with all that it knows.
+//! The operator in a thread of its own, on a clock that runs fast, so that it can be ended at any moment with all that it knows; or, for comparison,
+//! as the program that it is.
 
+use crate::process::Process;
 use crate::traffic::Traffic;
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -18,7 +20,7 @@ use tokio::time::Instant;
 /// How often its clock ticks.
 const EVERY: Duration = Duration::from_millis(1);
 /// What it then believes to have passed: half a minute in a second.
-const TICK: Duration = Duration::from_millis(30);
+pub const TICK: Duration = Duration::from_millis(30);
 
 /// Longer than any run takes, on its own clock.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000_000);
@@ -32,6 +34,8 @@ pub struct Start {
     pub door: SocketAddr,
     pub traffic: Arc<Traffic>,
     pub journal: Arc<Journal>,
+    /// Whether it is a process, and not a thread.
+    pub as_process: bool,
 }
 
 /// What operators of one lane said, and how often one panicked.
@@ -55,7 +59,14 @@ impl Journal {
         self.panics.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn say(&self, text: &str) {
+    /// Takes in the log of a process.
+    pub fn extend(&self, log: &str) {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).extend(log.bytes());
+        let panics = log.lines().filter(|line| line.contains("panicked")).map(str::to_owned);
+        self.panics.lock().unwrap_or_else(PoisonError::into_inner).extend(panics);
+    }
+
+    pub fn say(&self, text: &str) {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).extend(format!("--- {text}\n").bytes());
     }
 }
@@ -102,13 +113,33 @@ pub fn listen() {
 }
 
 /// An operator that runs.
-pub struct Operator {
-    stop: Arc<Notify>,
-    thread: Option<JoinHandle<()>>,
+pub enum Operator {
+    Thread(Thread),
+    Process(Process),
 }
 
 impl Operator {
     pub fn start(start: Start) -> Self {
+        if start.as_process { Self::Process(Process::start(&start)) } else { Self::Thread(Thread::start(start)) }
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Thread(thread) => thread.has_ended(),
+            Self::Process(process) => process.has_ended(),
+        }
+    }
+}
+
+/// An operator in a thread. It ends with all that it knows and all that it has under way when this is dropped.
+pub struct Thread {
+    stop: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Thread {
+    fn start(start: Start) -> Self {
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("operator".to_owned()).spawn(move || live(&start, &stopped));
@@ -116,26 +147,17 @@ impl Operator {
     }
 
     /// Whether it has ended by itself, as a process that exits does.
-    pub fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
+}
 
-    /// Ends it, with all that it knows and all that it has under way.
-    pub fn kill(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
+impl Drop for Thread {
+    fn drop(&mut self) {
         self.stop.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 
@@ -169,7 +191,7 @@ fn live(start: &Start, stop: &Notify) {
 }
 
 /// Waits for a crash; a call that came too late for the operator before isn't one.
-async fn crashed(traffic: &Traffic) {
+pub async fn crashed(traffic: &Traffic) {
     while !traffic.is_crashed() {
         traffic.crash.notified().await;
     }

@@ -111,6 +111,13 @@ impl Operator {
         assert!(status.success(), "kill -{name} {}", self.pid);
     }
 
+    /// Ends it as a failure of its machine would, and waits for that.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
     /// Whether it has ended, and how.
     pub fn ended(&self) -> Option<std::process::ExitStatus> {
         self.child.lock().unwrap().try_wait().unwrap()
