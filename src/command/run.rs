@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::Fuse;
 use futures::stream::{FuturesUnordered, StreamExt};
 use kube::{Api, Config};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,7 +148,7 @@ fn log(format: LogFormat) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
     }
 }
 

@@ -30,22 +30,23 @@ impl Crowd {
         all.into_iter().filter(|tenant| names.contains(tenant["metadata"]["name"].as_str().unwrap_or_default())).collect()
     }
 
-    /// Waits until the first are made: the others are under way.
-    pub async fn first_ready(&self) {
-        self.ready_at_least(self.tenants.len() / 10 + 1).await;
+    /// Waits until the first have come so far, and others haven't.
+    pub async fn first_are(&self, kind: &str) {
+        self.at_least(self.tenants.len() / 10 + 1, kind).await;
+        assert!(self.look().await.iter().any(|tenant| !is(tenant, kind)), "all are already {kind}");
     }
 
     /// Waits until all are made.
     pub async fn all_ready(&self) {
-        self.ready_at_least(self.tenants.len()).await;
+        self.at_least(self.tenants.len(), "Ready").await;
     }
 
-    async fn ready_at_least(&self, count: usize) {
-        wait_until(&format!("{count} tenants are ready"), LIMIT, async || {
+    async fn at_least(&self, count: usize, kind: &str) {
+        wait_until(&format!("{count} tenants are {kind}"), LIMIT, async || {
             let found = self.look().await;
-            let ready = found.iter().filter(|tenant| is(tenant, "Ready")).count();
-            let open = found.iter().find(|tenant| !is(tenant, "Ready")).map(|tenant| tenant["status"]["conditions"].to_string());
-            if ready >= count { Ok(()) } else { Err(format!("{ready} of {}; one says {}", found.len(), open.unwrap_or_default())) }
+            let so_far = found.iter().filter(|tenant| is(tenant, kind)).count();
+            let open = found.iter().find(|tenant| !is(tenant, kind)).map(|tenant| tenant["status"]["conditions"].to_string());
+            if so_far >= count { Ok(()) } else { Err(format!("{so_far} of {}; one says {}", found.len(), open.unwrap_or_default())) }
         })
         .await;
     }

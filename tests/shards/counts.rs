@@ -1,8 +1,8 @@
 //! Operators that split the tenants into different numbers of shards, as in the middle of a rolling update, never work at once.
 
 use crate::alone;
-use crate::fleet::{Fleet, POLITE, ended, one_writer_at_a_time, shards_of};
-use crate::support::{Audit, LIMIT, Tenant, wait_until};
+use crate::fleet::{Fleet, ended, one_writer_at_a_time, shards_of};
+use crate::support::{Audit, HANDED_OVER, LIMIT, Tenant, wait_until};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ async fn another_number_of_shards_waits_until_the_last_of_the_old_one_has_ended(
     only.leads().await;
     tenant.change(json!({"settings": {"LANGUAGE_CODE": "en"}})).await.ready().await;
     assert!(tenant.get().await["status"]["grant"].is_null(), "with one operator nothing is granted");
-    assert!(polite <= POLITE, "after SIGTERM: {polite:?}");
+    assert!(polite <= HANDED_OVER, "after SIGTERM: {polite:?}");
     assert!(one_writer_at_a_time(&audit, &[tenant]) >= 2);
 }
 

@@ -6,10 +6,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tenantry::shards::ShardCount;
 
-/// How long a hand-over may take when a process is told to end, and when it dies.
-pub const POLITE: Duration = Duration::from_secs(2);
-pub const CRASH: Duration = Duration::from_secs(17);
-
 /// Operators that were told the same number of shards.
 pub struct Fleet {
     pub operators: Vec<Operator>,

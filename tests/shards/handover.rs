@@ -1,8 +1,8 @@
 //! How the shards are shared, and how they are handed over.
 
 use crate::alone;
-use crate::fleet::{CRASH, Fleet, POLITE, ended, holder_of, one_writer_at_a_time, shards_of, writes_of};
-use crate::support::{Audit, Tenant, World, summary, unique};
+use crate::fleet::{Fleet, ended, holder_of, one_writer_at_a_time, shards_of, writes_of};
+use crate::support::{Audit, HANDED_OVER, TAKEN_OVER, Tenant, World, summary, unique};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -93,9 +93,9 @@ async fn the_shards_are_shared_evenly_and_taken_over_from_who_dies_sleeps_or_end
         "hand-over: {crash:?} after SIGKILL, {polite:?} after SIGTERM, {join:?} to two that join; {hand_overs} tenants changed hands"
     );
     assert!(hand_overs >= moved, "{hand_overs} tenants changed hands, but {moved} were of those who went");
-    assert!(crash <= CRASH, "after SIGKILL: {crash:?}");
-    assert!(polite <= POLITE, "after SIGTERM: {polite:?}");
-    assert!(join < CRASH / 2, "a Lease was waited for: {join:?}");
+    assert!(crash <= TAKEN_OVER, "after SIGKILL: {crash:?}");
+    assert!(polite <= HANDED_OVER, "after SIGTERM: {polite:?}");
+    assert!(join <= HANDED_OVER, "a Lease was waited for: {join:?}");
 }
 
 #[tokio::test]

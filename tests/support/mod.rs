@@ -25,7 +25,7 @@ pub use cluster::Cluster;
 pub use database::{Postgres, psql};
 pub use environment::{Environment, NAMESPACE, REGION, SERVICE_ACCOUNT, admin_secret, kubectl, kubectl_with, variable};
 pub use manifests::{manifest, merge};
-pub use operator::{Operator, http_get};
+pub use operator::{HANDED_OVER, Operator, TAKEN_OVER, http_get};
 pub use proxy::Proxy;
 pub use tenant::{Tenant, TenantToBe, condition};
 pub use wait::{LIMIT, wait_until};

@@ -13,6 +13,11 @@ use tokio::net::TcpStream;
 /// How long it may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// By when the next operator works, if the one before gave its Lease back: sooner than any Lease runs out. How fast it is, the bench measures.
+pub const HANDED_OVER: Duration = Duration::from_secs(10);
+/// By when the next operator works, if the one before is dead: the Lease runs out after 15 s, and the machine may be busy.
+pub const TAKEN_OVER: Duration = Duration::from_secs(45);
+
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// `tenantry run`.
