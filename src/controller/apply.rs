@@ -208,7 +208,14 @@ impl Applier<'_> {
     async fn json_patch(&self, api: &Api<DynamicObject>, key: &ObjectKey, operations: Vec<Value>) -> Result<DynamicObject, kube::Error> {
         let patch = serde_json::from_value(Value::Array(operations)).map_err(kube::Error::SerdeError)?;
         let parameters = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
-        api.patch(&key.name, &parameters, &Patch::<()>::Json(patch)).await
+        match api.patch(&key.name, &parameters, &Patch::<()>::Json(patch)).await {
+            // It was changed since it was looked at, if only by this patch, whose answer was lost: that is no refusal, and is looked at again.
+            Err(kube::Error::Api(mut status)) if is_test_that_failed(&status) => {
+                status.code = 409;
+                Err(kube::Error::Api(status))
+            }
+            result => result,
+        }
     }
 
     /// Makes the fields that our creation set fields of our applies, because an apply only takes away what an apply has set.
@@ -275,6 +282,11 @@ impl Applier<'_> {
 fn is_ending(status: &Status) -> bool {
     let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
     causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+/// Whether a test in a JSON patch failed. What is wrong with the object itself would be told by its causes.
+fn is_test_that_failed(status: &Status) -> bool {
+    status.code == 422 && status.details.as_ref().is_none_or(|details| details.causes.is_empty())
 }
 
 /// Parts of an object in which nobody else may add anything, because it would open the instance, or send its visitors elsewhere.
