@@ -1,6 +1,6 @@
 # What a developer types. Each target is one script in dev/; `dev/SCRIPT --help` tells more.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test faults outages prove-guards bench lint tools clean
+.PHONY: help demo demo-down test faults outages prove-faults prove-guards bench lint tools clean
 
 help: ## tells what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -19,6 +19,9 @@ faults: ## every fault at every request of every workload; dev/faults --help for
 
 outages: ## fifty tenants being made while Postgres, or the API server, is gone for a minute
 	@dev/outages
+
+prove-faults: ## plants mistakes that only faults show, and shows that each is caught; 20 minutes
+	@dev/prove-faults
 
 prove-guards: ## takes each guard away and shows that its tests of attacks fail; 25 minutes
 	@dev/prove-guards

@@ -79,6 +79,9 @@ impl Proxy {
             Some(Fault::Forbidden) => return Ok(refusal(403, "Forbidden", "not allowed at this moment")),
             Some(Fault::TooMany) => return Ok(refusal(429, "TooManyRequests", "too many requests, please try again later")),
             Some(Fault::Internal) => return Ok(refusal(500, "InternalError", "etcdserver: leader changed")),
+            // What the request itself changes is missed, too.
+            Some(Fault::MissedNews) => self.traffic.miss_news(),
+            _ if is_list(&request) && self.traffic.comes_late(&what) => return Ok(refusal(500, "InternalError", "etcdserver: no leader")),
             _ => {}
         }
         if let Some(version) = self.traffic.stale().filter(|_| is_list(&request)) {
@@ -97,10 +100,6 @@ impl Proxy {
                 }
                 Some(Fault::LostAfter) => Err(Cut),
                 Some(Fault::TimedOut) => Ok(refusal(504, "Timeout", "request did not complete within the allotted timeout")),
-                Some(Fault::MissedNews) => {
-                    self.traffic.miss_news();
-                    Ok(answer)
-                }
                 _ => Ok(answer),
             }
         });

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // in a test, a panic is how a failure is told
 
 mod api;
+mod choice;
 mod controllers;
 mod lane;
 mod mask;
@@ -23,6 +24,7 @@ mod support;
 mod traffic;
 mod workloads;
 
+use choice::Choice;
 use lane::{Expected, Lane};
 use report::Report;
 use std::collections::{BTreeMap, VecDeque};
@@ -33,7 +35,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::runtime::Handle;
 use traffic::{Fault, Place, Planned, Point};
-use workloads::{LIFE, SHARED, Workload};
+use workloads::{SHARED, Workload};
 
 /// How often each lane leads a tenant through its life without faults before the campaign: the first leaves traces on what tenants share, and what
 /// isn't the same the second time and the third can't be compared.
@@ -87,14 +89,19 @@ fn is_empty(left: &Left) -> bool {
     left.lock().unwrap_or_else(PoisonError::into_inner).values().all(VecDeque::is_empty)
 }
 
+/// Tries nothing more.
+fn leave(left: &Left) {
+    left.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
 /// What each workload comes to without faults, in every lane.
-async fn rehearse(lanes: &mut [Lane]) -> BTreeMap<Workload, Expected> {
+async fn rehearse(lanes: &mut [Lane], life: &[Workload]) -> BTreeMap<Workload, Expected> {
     let mut all: BTreeMap<Workload, Expected> = BTreeMap::new();
     for lane in lanes.iter_mut() {
-        for (number, workload) in LIFE.repeat(REHEARSALS).into_iter().enumerate() {
+        for (number, workload) in life.repeat(REHEARSALS).into_iter().enumerate() {
             let found =
                 lane.rehearse(workload).await.unwrap_or_else(|why| panic!("{workload:?} without a fault: {why}\n{}", lane.journal()));
-            if number < LIFE.len() {
+            if number < life.len() {
                 continue;
             }
             let Some(known) = all.get_mut(&workload) else {
@@ -112,17 +119,17 @@ async fn rehearse(lanes: &mut [Lane]) -> BTreeMap<Workload, Expected> {
 
 /// Runs through what is chosen of all faults at all requests.
 async fn campaign(choose: impl Fn(usize) -> bool) -> Report {
-    let only = std::env::var("TENANTRY_FAULTS_ONLY").unwrap_or_default();
+    let choice = Choice::from_environment();
     let (_alone, mut lanes) = lanes().await;
     let began = Instant::now();
-    let expected = Arc::new(rehearse(&mut lanes).await);
+    let expected = Arc::new(rehearse(&mut lanes, &choice.life).await);
     let left = Left::default();
     let mut number = 0;
     for (workload, expected) in expected.iter() {
         for point in &expected.points {
             for fault in Fault::all(point.side) {
                 number += 1;
-                if choose(number) && format!("{workload:?} {fault:?} {point}").contains(&only) {
+                if choose(number) && choice.has(*workload, *fault, point) {
                     left.lock().unwrap_or_else(PoisonError::into_inner).entry(*workload).or_default().push_back((point.clone(), *fault));
                 }
             }
@@ -130,21 +137,23 @@ async fn campaign(choose: impl Fn(usize) -> bool) -> Report {
         eprintln!("{workload:?}: {} requests", expected.points.len());
     }
     eprintln!("rehearsed in {:?}; {number} faults in all", began.elapsed());
+    // Where nothing is tried nothing differs, and that would tell nothing.
+    assert!(!is_empty(&left), "no fault is chosen");
     let report = Arc::new(Mutex::new(Report::default()));
-    let shared = report.clone();
-    in_each(lanes, move |lane| work(lane, expected.clone(), left.clone(), shared.clone())).await;
+    let (choice, shared) = (Arc::new(choice), report.clone());
+    in_each(lanes, move |lane| work(lane, choice.clone(), expected.clone(), left.clone(), shared.clone())).await;
     let report = std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
     eprintln!("{report}\nin {:?}", began.elapsed());
     report
 }
 
 /// Leads tenants through their life, each with the next faults that are left.
-async fn work(mut lane: Lane, expected: Arc<BTreeMap<Workload, Expected>>, left: Left, report: Arc<Mutex<Report>>) {
+async fn work(mut lane: Lane, choice: Arc<Choice>, expected: Arc<BTreeMap<Workload, Expected>>, left: Left, report: Arc<Mutex<Report>>) {
     // What the lane was rehearsed with, or nothing.
     lane.begin_anew().await;
     while !is_empty(&left) {
         let whole = some_between(&left);
-        for workload in LIFE {
+        for workload in choice.life.iter().copied() {
             if !whole && !matches!(workload, Workload::Create | Workload::Delete) {
                 continue;
             }
@@ -155,6 +164,9 @@ async fn work(mut lane: Lane, expected: Arc<BTreeMap<Workload, Expected>>, left:
             let differs = result.is_err();
             note(&report, &lane, workload, planned.as_ref(), result);
             if differs {
+                if choice.ends_at_first {
+                    leave(&left);
+                }
                 lane.begin_anew().await;
                 break;
             }
@@ -215,13 +227,60 @@ async fn no_fault_at_any_request_changes_anything() {
     assert_no_difference(&report);
 }
 
+/// The operator ends after any request, and before there is another the tenant is deleted.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes two minutes: dev/faults"]
+async fn a_tenant_that_is_deleted_in_the_middle_of_its_creation_leaves_nothing() {
+    let choice = Choice::from_environment();
+    let (_alone, mut lanes) = lanes().await;
+    let began = Instant::now();
+    let expected = Arc::new(rehearse(&mut lanes, &[Workload::Create, Workload::Delete]).await);
+    eprintln!("rehearsed in {:?}", began.elapsed());
+    let left = Left::default();
+    let chosen = expected[&Workload::Create].points.iter().filter(|point| choice.has(Workload::Create, Fault::CrashAfter, point));
+    let faults = chosen.map(|point| (point.clone(), Fault::CrashAfter)).collect();
+    left.lock().unwrap_or_else(PoisonError::into_inner).insert(Workload::Create, faults);
+    let report = Arc::new(Mutex::new(Report::default()));
+    let (choice, shared) = (Arc::new(choice), report.clone());
+    in_each(lanes, move |lane| abandon(lane, choice.clone(), expected.clone(), left.clone(), shared.clone())).await;
+    let report = std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
+    eprintln!("{report}\nin {:?}", began.elapsed());
+    assert_no_difference(&report);
+}
+
+/// Has one tenant after the other made, and deleted while it is.
+async fn abandon(mut lane: Lane, choice: Arc<Choice>, expected: Arc<BTreeMap<Workload, Expected>>, left: Left, report: Arc<Mutex<Report>>) {
+    begin_with_traces(&mut lane, &expected).await;
+    while let Some((point, fault)) = next(&left, Workload::Create) {
+        let planned = Planned { place: Place::Point(point.clone()), fault, met: false };
+        let result = lane.abandon(planned, &expected[&Workload::Delete]).await;
+        let differs = result.is_err();
+        note(&report, &lane, Workload::Create, Some(&(point, fault)), result);
+        if differs {
+            if choice.ends_at_first {
+                leave(&left);
+            }
+            begin_with_traces(&mut lane, &expected).await;
+        }
+    }
+}
+
+/// Begins anew with what a tenant leaves on what tenants share, which one that doesn't come so far doesn't leave.
+async fn begin_with_traces(lane: &mut Lane, expected: &BTreeMap<Workload, Expected>) {
+    lane.begin_anew().await;
+    for workload in [Workload::Create, Workload::Delete] {
+        let result = lane.run(workload, Vec::new(), &expected[&workload]).await;
+        result.unwrap_or_else(|why| panic!("{workload:?} without a fault: {why}\n{}", lane.journal()));
+    }
+}
+
 /// The operator ends after any write, and the next one after any of those that it makes.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a quarter of an hour: dev/faults"]
 async fn no_two_crashes_while_a_tenant_is_made_change_anything() {
     let (_alone, mut lanes) = lanes().await;
     let began = Instant::now();
-    let expected = Arc::new(rehearse(&mut lanes).await);
+    let expected = Arc::new(rehearse(&mut lanes, &[Workload::Create, Workload::Delete]).await);
     let report = Arc::new(Mutex::new(Report::default()));
     let (first, shared) = (Arc::new(AtomicU32::new(0)), report.clone());
     in_each(lanes, move |lane| crash_twice(lane, expected.clone(), first.clone(), shared.clone())).await;
@@ -266,22 +325,23 @@ const KILLED: usize = 50;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes six minutes: dev/faults"]
 async fn a_process_that_is_killed_comes_to_the_same_end() {
+    let choice = Arc::new(Choice::from_environment());
     let (_alone, mut lanes) = lanes().await;
     let began = Instant::now();
-    let expected = Arc::new(rehearse(&mut lanes).await);
+    let expected = Arc::new(rehearse(&mut lanes, &choice.life).await);
     let ends: Vec<_> = expected
         .iter()
         .flat_map(|(workload, expected)| expected.points.iter().map(move |point| (*workload, point.clone())))
         .flat_map(|(workload, point)| [Fault::CrashBefore, Fault::CrashAfter].map(|fault| (workload, point.clone(), fault)))
         .collect();
     let left = Left::default();
-    for (workload, point, fault) in ends.iter().step_by(ends.len() / KILLED) {
+    for (workload, point, fault) in ends.iter().step_by((ends.len() / KILLED).max(1)) {
         left.lock().unwrap_or_else(PoisonError::into_inner).entry(*workload).or_default().push_back((point.clone(), *fault));
     }
     lanes.iter_mut().for_each(Lane::run_as_process);
     let report = Arc::new(Mutex::new(Report::default()));
     let shared = report.clone();
-    in_each(lanes, move |lane| work(lane, expected.clone(), left.clone(), shared.clone())).await;
+    in_each(lanes, move |lane| work(lane, choice.clone(), expected.clone(), left.clone(), shared.clone())).await;
     let report = std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
     eprintln!("{report}\nin {:?}", began.elapsed());
     assert_no_difference(&report);

@@ -120,6 +120,8 @@ struct Inner {
     held_for_good: bool,
     lost_track: u64,
     life: u32,
+    /// The lists that this operator has asked for.
+    listed: BTreeSet<String>,
     writes_of_life: u32,
     crashed: bool,
     /// The resource versions of the answers so far.
@@ -151,6 +153,7 @@ impl Traffic {
         let mut inner = self.lock();
         inner.crashed = false;
         inner.life += 1;
+        inner.listed.clear();
         inner.writes_of_life = 0;
     }
 
@@ -176,6 +179,12 @@ impl Traffic {
         let planned = inner.plan.iter_mut().find(|planned| !planned.met && is_here(&planned.place))?;
         planned.met = true;
         Some(planned.fault)
+    }
+
+    /// Whether a list isn't to be had yet: who follows an operator that ended is told of our own kinds first, and of instances' objects a moment later.
+    pub fn comes_late(&self, what: &str) -> bool {
+        let mut inner = self.lock();
+        inner.life > 1 && !what.contains("/apis/tenantry.dev/") && inner.listed.insert(what.to_owned())
     }
 
     /// The operator ends now.

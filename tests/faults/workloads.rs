@@ -24,16 +24,16 @@ pub enum Workload {
     SharedChangeBack,
 }
 
-/// The life of a tenant.
+/// The life of a tenant. It is suspended while it is large, so that what scales it goes and comes back.
 pub const LIFE: [Workload; 13] = [
     Workload::Create,
     Workload::Settings,
     Workload::LargerPlan,
+    Workload::Suspend,
+    Workload::Resume,
     Workload::SmallerPlan,
     Workload::AddHost,
     Workload::RemoveHost,
-    Workload::Suspend,
-    Workload::Resume,
     Workload::RefusedIsolation,
     Workload::IsolationAsBefore,
     Workload::Version,

@@ -28,5 +28,5 @@ pub use manifests::{manifest, merge};
 pub use operator::{HANDED_OVER, Operator, TAKEN_OVER, http_get};
 pub use proxy::Proxy;
 pub use tenant::{Tenant, TenantToBe, condition};
-pub use wait::{LIMIT, wait_until};
+pub use wait::{LIMIT, limited, wait_until};
 pub use world::{World, unique};

@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 pub const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Looks until there is an answer, or fails with what it saw last. `TENANTRY_TESTS_LIMIT_SECONDS` makes every limit shorter, for who knows that an answer
-/// won't come.
+/// How long is waited where this is the limit: `TENANTRY_TESTS_LIMIT_SECONDS` makes every limit shorter, for who knows that an answer won't come.
+pub fn limited(limit: Duration) -> Duration {
+    let shorter = std::env::var("TENANTRY_TESTS_LIMIT_SECONDS").ok().and_then(|text| text.parse().ok()).map(Duration::from_secs);
+    shorter.map_or(limit, |shorter| limit.min(shorter))
+}
+
+/// Looks until there is an answer, or fails with what it saw last.
 pub async fn wait_until<T>(what: &str, limit: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
     let started = Instant::now();
-    let shorter = std::env::var("TENANTRY_TESTS_LIMIT_SECONDS").ok().and_then(|text| text.parse().ok()).map(Duration::from_secs);
-    let limit = shorter.map_or(limit, |shorter| limit.min(shorter));
+    let limit = limited(limit);
     loop {
         match look().await {
             Ok(found) => return found,
