@@ -34,7 +34,7 @@ fn role(comment: &str) -> ObservedRole {
 
 #[test]
 fn only_the_tenants_own_comment_makes_a_role_the_tenants() {
-    let own = json!({"tenantry": 1, "tenant": "acme", "uid": "uid-1", "state": "ready", "database": "tenants", "schema": "tenant_acme"});
+    let own = json!({"tenantry": 1, "tenant": "acme", "uid": "uid-1", "state": "creating", "database": "tenants", "schema": "tenant_acme"});
     let comments = prop_oneof![
         3 => mutated(own).prop_map(|comment| comment.to_string()),
         1 => any_json().prop_map(|comment| comment.to_string()),
