@@ -41,6 +41,9 @@ struct Options {
     /// Thirty tenants and short looks, to see within three minutes whether the bench itself works. Nothing is written.
     #[arg(long)]
     quick: bool,
+    /// Looks for a minute where the promise is about ten: for whoever works on the other figures. Nothing is written.
+    #[arg(long)]
+    brief: bool,
     /// Which Postgres: 15 or 17; the newest that is installed, where left out.
     #[arg(long)]
     postgres: Option<String>,
@@ -78,7 +81,7 @@ fn main() {
     }
     let results = measure(&options);
     println!("{}", report::table(&results));
-    if !options.quick {
+    if !options.quick && !options.brief {
         std::fs::write(kept, serde_json::to_string_pretty(&results).expect("JSON")).expect("the results are kept");
         report::write(&results);
     }
@@ -124,7 +127,11 @@ fn measure(options: &Options) -> Results {
                 'B' if tenants == smallest && (turn == 1 || options.quick) => continue,
                 'B' => Spec::Bare { tenants, in_flight: best },
                 _ => {
-                    let after = (turn == last).then(|| if options.quick { After::quick() } else { After::at(tenants == largest) });
+                    let after = (turn == last).then(|| match options {
+                        Options { quick: true, .. } => After::quick(),
+                        Options { brief: true, .. } => After::brief(tenants == largest),
+                        _ => After::at(tenants == largest),
+                    });
                     Spec::Operated { tenants, after, profile: options.profile && turn == last }
                 }
             };

@@ -50,6 +50,12 @@ impl After {
         Self { edits: 100, resyncs: 5, starts: 3, handed_over: 3, killed, rest_seconds, failing }
     }
 
+    /// The same, with a minute wherever it is ten.
+    pub fn brief(largest: bool) -> Self {
+        let failing = largest.then_some(Failing { tenants: 100, after_seconds: 60, for_seconds: 60 });
+        Self { rest_seconds: 60, failing, ..Self::at(largest) }
+    }
+
     /// Each once, to see that the bench works.
     pub fn quick() -> Self {
         let failing = Some(Failing { tenants: 9, after_seconds: 10, for_seconds: 10 });

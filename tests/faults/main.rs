@@ -323,20 +323,18 @@ const KILLED: usize = 50;
 
 /// A campaign ends the operator by dropping it. The real program, under a real SIGKILL, has to come to the same.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes six minutes: dev/faults"]
+#[ignore = "takes eight minutes: dev/faults"]
 async fn a_process_that_is_killed_comes_to_the_same_end() {
     let choice = Arc::new(Choice::from_environment());
     let (_alone, mut lanes) = lanes().await;
     let began = Instant::now();
     let expected = Arc::new(rehearse(&mut lanes, &choice.life).await);
-    let ends: Vec<_> = expected
-        .iter()
-        .flat_map(|(workload, expected)| expected.points.iter().map(move |point| (*workload, point.clone())))
-        .flat_map(|(workload, point)| [Fault::CrashBefore, Fault::CrashAfter].map(|fault| (workload, point.clone(), fault)))
-        .collect();
+    let requests: Vec<_> =
+        expected.iter().flat_map(|(workload, expected)| expected.points.iter().map(move |point| (*workload, point.clone()))).collect();
     let left = Left::default();
-    for (workload, point, fault) in ends.iter().step_by((ends.len() / KILLED).max(1)) {
-        left.lock().unwrap_or_else(PoisonError::into_inner).entry(*workload).or_default().push_back((point.clone(), *fault));
+    let ends = [Fault::CrashBefore, Fault::CrashAfter].into_iter().cycle();
+    for ((workload, point), end) in requests.iter().step_by(requests.len() / KILLED).zip(ends) {
+        left.lock().unwrap_or_else(PoisonError::into_inner).entry(*workload).or_default().push_back((point.clone(), end));
     }
     lanes.iter_mut().for_each(Lane::run_as_process);
     let report = Arc::new(Mutex::new(Report::default()));
