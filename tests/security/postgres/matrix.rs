@@ -30,11 +30,11 @@ WITH who AS (SELECT rolname, oid FROM pg_roles WHERE rolname = '{who}'),
      mine AS (SELECT oid FROM pg_roles WHERE rolname IN ({mine})),
      spaces AS (SELECT oid, nspname FROM pg_namespace WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND nspname !~ '^pg_(toast_)?temp_')
 SELECT 'database ' || datname || ' ' || r FROM who, pg_database, unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) r
- WHERE has_database_privilege(rolname, datname, r) AND datdba NOT IN (SELECT oid FROM mine) AND datname <> '{shared}'
+ WHERE has_database_privilege(rolname, pg_database.oid, r) AND datdba NOT IN (SELECT oid FROM mine) AND datname <> '{shared}'
    AND (pg_get_userbyid(datdba) ~ '^tenant(_|ry$)' OR datname IN ('postgres', 'template0', 'template1'))
 UNION ALL
 SELECT 'database ' || datname || ' ' || r FROM who, pg_database, unnest(ARRAY['CREATE', 'CONNECT WITH GRANT OPTION', 'TEMPORARY WITH GRANT OPTION']) r
- WHERE has_database_privilege(rolname, datname, r) AND datname = '{shared}'
+ WHERE has_database_privilege(rolname, pg_database.oid, r) AND datname = '{shared}'
 UNION ALL
 SELECT 'schema ' || nspname || ' ' || r FROM who, pg_namespace, unnest(ARRAY['USAGE', 'CREATE']) r
  WHERE has_schema_privilege(rolname, pg_namespace.oid, r) AND nspowner NOT IN (SELECT oid FROM mine) AND nspname !~ '^pg_(toast_)?temp_'
