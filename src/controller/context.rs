@@ -167,9 +167,21 @@ impl Context {
     /// Where none has one.
     pub(super) fn place(&self, tenant: &Tenant) -> Result<String, PlacementError> {
         let server = self.placements.choose(&tenant.uid().unwrap_or_default(), tenant.spec.region.as_deref(), &self.offers())?;
-        self.servers.recount(&server);
-        self.usage_changed.notify_one();
+        self.has_one_more(&server);
         Ok(server)
+    }
+
+    /// A tenant is on this server. However that became known, what follows from it does so here.
+    pub(super) fn is_placed(&self, uid: &str, server: &str) {
+        if self.placements.set(uid, server) {
+            self.has_one_more(server);
+        }
+    }
+
+    /// The server's tenants are counted anew, and it is held against deletion.
+    fn has_one_more(&self, server: &str) {
+        self.servers.recount(server);
+        self.usage_changed.notify_one();
     }
 
     /// The shards whose tenants are looked at.

@@ -94,7 +94,7 @@ where
     }
     let name = object.name_any();
     let patch = json!({
-        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "status": {"conditions": after},
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name, "uid": object.uid()}, "status": {"conditions": after},
     });
     // A manager of its own: the status of a DatabaseServer is applied elsewhere, and an apply takes back what it leaves out.
     match api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await {

@@ -129,9 +129,9 @@ impl Queue {
 
     /// This tenant was looked at.
     pub fn done(&self, name: &str) {
-        let is_open = |inner: &Inner| inner.open.contains(&self.count.shard_of(name));
+        let shard = self.count.shard_of(name);
         let mut inner = self.lock();
-        let is_open = is_open(&inner);
+        let is_open = inner.open.contains(&shard);
         if let Some(entry) = inner.entries.get_mut(name) {
             entry.running = false;
             match entry.due {

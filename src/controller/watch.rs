@@ -283,11 +283,8 @@ fn admit(context: &Context, name: &str, uid: &str) {
     let tenant = context.stores.tenants.get(&ObjectRef::new(name)).filter(|tenant| tenant.uid().as_deref() == Some(uid));
     let affected = match &tenant {
         Some(tenant) => {
-            if let Some(server) = tenant.status.as_ref().and_then(TenantStatus::server)
-                && context.placements.set(uid, server)
-            {
-                context.servers.recount(server);
-                context.usage_changed.notify_one();
+            if let Some(server) = tenant.status.as_ref().and_then(TenantStatus::server) {
+                context.is_placed(uid, server);
             }
             claim_hosts(context, tenant)
         }

@@ -260,10 +260,8 @@ impl<'a> Pass<'a> {
             return Ok(Some(server));
         }
         let server = secrets::placed(self).await?;
-        if let Some(server) = &server
-            && self.context.placements.set(&self.uid, server)
-        {
-            self.came_to(server);
+        if let Some(server) = &server {
+            self.context.is_placed(&self.uid, server);
         }
         Ok(server)
     }
@@ -291,12 +289,6 @@ impl<'a> Pass<'a> {
     async fn reach(&self, server: &DatabaseServer) -> Result<Reachable, ServerError> {
         let Reachable { server, authority } = self.context.servers.reach(self.context, server).await?;
         Ok(Reachable { server: server.behind(self.holding.fence.clone()), authority })
-    }
-
-    /// It is known only now which server the tenant is on: the server's tenants are counted anew, and it is held against deletion.
-    fn came_to(&self, server: &str) {
-        self.context.servers.recount(server);
-        self.context.usage_changed.notify_one();
     }
 
     fn applier(&self) -> Applier<'_> {
