@@ -22,8 +22,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tenantry::api::{Blueprint, DatabaseServer, Plan, Tenant, blueprint, labels};
-use tenantry::database::{Address, DesiredDatabase, Login, Server, TlsMode, generate_password};
+use tenantry::api::{Blueprint, DatabaseServer, Plan, Tenant, labels};
+use tenantry::database::{Address, Login, Server, TlsMode, generate_password};
 use tenantry::instance::render::{self, DatabaseLogin, Object, SecretContent, Serving};
 use tenantry::instance::resolve::{Inputs, resolve};
 use tenantry::instance::{Instance, Settings};
@@ -197,7 +197,7 @@ async fn begin(line: &Line, tenant: &Tenant) {
     let serving = Serving { version: instance.version.as_str(), configuration: &configuration };
     let rendered = render::render(&instance, &line.settings, Some(&serving));
     let marked = |object: &Object| object.clone().annotated(labels::APPLIED, &object.digest());
-    let desired = desired(&instance, login);
+    let desired = instance.database.as_ref().expect("a database").desired(&instance, login, false);
 
     let first = [&rendered.namespace, &rendered.access].into_iter().chain(&rendered.foundation).map(marked);
     let job = rendered.migration.as_ref().map(marked).expect("a migration");
@@ -224,26 +224,6 @@ fn secrets(line: &Line, instance: &Instance, login: &Login) -> [Object; 2] {
         render::generated_secret(instance, &SecretContent(generated.collect::<BTreeMap<_, _>>())),
         render::database_secret(instance, instance.database.as_ref().expect("a database"), &login),
     ]
-}
-
-fn desired(instance: &Instance, login: Login) -> DesiredDatabase {
-    let database = instance.database.as_ref().expect("a database");
-    let extension =
-        |extension: &blueprint::Extension| serde_json::to_value(extension).expect("JSON").as_str().unwrap_or_default().to_owned();
-    DesiredDatabase {
-        tenant: instance.name.to_string(),
-        uid: instance.uid.clone(),
-        owner: database.owner.clone(),
-        database: database.name.clone(),
-        schema: database.schema.clone(),
-        connection_limit: database.limits.connections,
-        statement_timeout_seconds: database.limits.statement_timeout_seconds,
-        idle_in_transaction_timeout_seconds: database.limits.idle_in_transaction_timeout_seconds,
-        extensions: database.extensions.iter().map(extension).collect(),
-        login,
-        adopt: None,
-        held_data: false,
-    }
 }
 
 async fn post(client: &Client, Object { key, mut content, starting_replicas }: Object) {

@@ -3,7 +3,7 @@
 use crate::fleet::{self, Fleet, limit};
 use crate::profile::Profile;
 use crate::results::{After, Found, Memory, OperatedRun, Rest};
-use crate::support::{Audit, Environment, Operator, Request, World, summary};
+use crate::support::{Audit, Operator, Request, World, summary};
 use crate::{edits, failing, processes, starts};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub struct Site {
 pub async fn run(tenants: usize, after: Option<After>, profiled: bool) -> OperatedRun {
     let world = World::without_operator().await;
     fleet::install_product();
-    let operator = leader(world.environment).await;
+    let operator = world.environment.start_leader().await;
     let fleet = Fleet::watch(world.cluster.client.clone());
     let (audit, names) = (Audit::begin(), fleet::names(tenants));
     let profile = profiled.then(|| Profile::begin(operator.pid, &format!("making-{tenants}")));
@@ -42,13 +42,6 @@ pub async fn run(tenants: usize, after: Option<After>, profiled: bool) -> Operat
         None => None,
     };
     OperatedRun { tenants, seconds, objects, cpu, writes, reads, refused, after }
-}
-
-/// An operator that leads.
-pub async fn leader(environment: &Environment) -> Operator {
-    let operator = environment.start_operator(&[]);
-    operator.leads().await;
-    operator
 }
 
 /// Waits until the operator has written nothing for longer than it gathers changes of a status.

@@ -24,6 +24,7 @@ use crate::api::database_server::TlsMode;
 use crate::api::plan::PlanDatabase;
 use crate::api::shared::{Peer, Replicas};
 use crate::api::tenant::DeletionPolicy;
+use crate::database::{DesiredDatabase, Login};
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -179,6 +180,29 @@ pub struct Database {
     pub url_env: String,
     /// The UID of a former tenant whose data is taken over.
     pub adopt: Option<String>,
+}
+
+impl Database {
+    /// What it should be in Postgres, for pods that use this login. `held_data` is whether there was data of this tenant before.
+    pub fn desired(&self, instance: &Instance, login: Login, held_data: bool) -> DesiredDatabase {
+        let extension = |extension: &Extension| {
+            serde_json::to_value(extension).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+        };
+        DesiredDatabase {
+            tenant: instance.name.to_string(),
+            uid: instance.uid.clone(),
+            owner: self.owner.clone(),
+            database: self.name.clone(),
+            schema: self.schema.clone(),
+            connection_limit: self.limits.connections,
+            statement_timeout_seconds: self.limits.statement_timeout_seconds,
+            idle_in_transaction_timeout_seconds: self.limits.idle_in_transaction_timeout_seconds,
+            extensions: self.extensions.iter().map(extension).collect(),
+            login,
+            adopt: self.adopt.clone(),
+            held_data,
+        }
+    }
 }
 
 /// What brings the database to a version.

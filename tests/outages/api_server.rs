@@ -1,8 +1,8 @@
 //! The API server is killed, and comes back after a while.
 
 use crate::crowd::{Crowd, is};
+use crate::outage;
 use crate::support::{Audit, LIMIT, Operator, REGION, World, variable, wait_until};
-use crate::{alone, outage};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -85,12 +85,12 @@ async fn kept_alive(world: &World, mut operator: Operator, until: Instant) -> Op
 
 #[tokio::test]
 async fn all_tenants_come_up_although_the_api_server_is_killed_meanwhile() {
-    let (_alone, world) = alone().await;
-    let operator = world.environment.start_operator(&[]);
-    operator.leads().await;
+    let (_alone, world) = World::alone().await;
+    let operator = world.environment.start_leader().await;
     let audit = Audit::begin();
-    let crowd = Crowd::onboard(&world, REGION).await;
+    let crowd = Crowd::onboard(&world, REGION, crate::tenants()).await;
     crowd.first_are("DatabaseReady").await;
+    assert!(crowd.look().await.iter().any(|tenant| !is(tenant, "Ready")), "the outage came too late");
     let programs = PROGRAMS.map(Program::find);
     programs[0].kill();
     let operator = kept_alive(&world, operator, Instant::now() + outage()).await;

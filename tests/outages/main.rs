@@ -13,17 +13,6 @@ mod crowd;
 mod postgres;
 
 use std::time::Duration;
-use support::World;
-use tokio::sync::{Mutex, MutexGuard};
-
-static ALONE: Mutex<()> = Mutex::const_new(());
-
-/// Waits for the tests before to end.
-async fn alone() -> (MutexGuard<'static, ()>, World) {
-    let guard = ALONE.lock().await;
-    let world = World::without_operator().await;
-    (guard, world)
-}
 
 /// How long a server stays away.
 fn outage() -> Duration {

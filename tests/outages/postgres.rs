@@ -1,8 +1,8 @@
 //! A database server of several is killed, and comes back after a while.
 
 use crate::crowd::{Crowd, is};
+use crate::outage;
 use crate::support::{Audit, Operator, Postgres, Tenant, World, admin_secret, condition, unique, variable};
-use crate::{alone, outage};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -51,15 +51,17 @@ async fn database_server(world: &World, postgres: &Postgres) -> String {
 
 #[tokio::test]
 async fn all_tenants_come_up_although_their_database_server_is_killed_meanwhile_and_those_of_another_notice_nothing() {
-    let (_alone, world) = alone().await;
+    let (_alone, world) = World::alone().await;
     let second = Second::find();
-    let operator = world.environment.start_operator(&[]);
-    operator.leads().await;
+    let operator = world.environment.start_leader().await;
     let region = database_server(&world, &second.postgres).await;
     let audit = Audit::begin();
-    let crowd = Crowd::onboard(&world, &region).await;
+    let half = crate::tenants() / 2;
+    let mut crowd = Crowd::onboard(&world, &region, crate::tenants() - half).await;
     crowd.first_are("DatabaseReady").await;
     second.dev_postgres("crash");
+    // However far the others have come, these find it gone.
+    crowd.grow(half).await;
     let until = Instant::now() + outage();
     let other = Tenant::new("elsewhere").with(json!({"deletion": {"policy": "Delete"}})).create_in(&world).await;
     let (said, ready) = futures::join!(hear(&crowd, &operator, until), other.ready());

@@ -1,7 +1,6 @@
 //! One leader at a time: how fast the next one leads, and that a former one writes nothing.
 
-use crate::support::{Audit, HANDED_OVER, LIMIT, Operator, TAKEN_OVER, Tenant, http_get, summary, wait_until};
-use crate::{alone, leader};
+use crate::support::{Audit, HANDED_OVER, LIMIT, Operator, TAKEN_OVER, Tenant, World, http_get, summary, wait_until};
 use serde_json::json;
 use std::time::Instant;
 
@@ -22,8 +21,8 @@ async fn ended(operator: &Operator) -> std::process::ExitStatus {
 
 #[tokio::test]
 async fn the_next_one_leads_at_once_when_told_to_end_and_soon_after_a_crash() {
-    let (_alone, world) = alone().await;
-    let first = leader(world.environment).await;
+    let (_alone, world) = World::alone().await;
+    let first = world.environment.start_leader().await;
     let second = follower(world.environment).await;
     let started = Instant::now();
     first.signal("TERM");
@@ -43,8 +42,8 @@ async fn the_next_one_leads_at_once_when_told_to_end_and_soon_after_a_crash() {
 
 #[tokio::test]
 async fn a_leader_that_slept_past_its_lease_writes_nothing() {
-    let (_alone, world) = alone().await;
-    let first = leader(world.environment).await;
+    let (_alone, world) = World::alone().await;
+    let first = world.environment.start_leader().await;
     let tenant = Tenant::new("slept").create_in(&world).await;
     tenant.ready().await;
     let second = follower(world.environment).await;

@@ -9,24 +9,7 @@ mod support;
 mod handover;
 mod requests;
 
-use support::{Environment, Operator, World, kubectl};
-use tokio::sync::{Mutex, MutexGuard};
-
-static ALONE: Mutex<()> = Mutex::const_new(());
-
-/// Waits for the tests before to end.
-async fn alone() -> (MutexGuard<'static, ()>, World) {
-    let guard = ALONE.lock().await;
-    let world = World::without_operator().await;
-    (guard, world)
-}
-
-/// An operator that leads.
-async fn leader(environment: &Environment) -> Operator {
-    let operator = environment.start_operator(&[]);
-    operator.leads().await;
-    operator
-}
+use support::kubectl;
 
 /// Installs the sample product of the documentation.
 fn install_planner() {

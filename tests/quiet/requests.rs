@@ -1,8 +1,8 @@
 //! What the operator asks of the API server and of Postgres, counted by themselves.
 
+use crate::install_planner;
 use crate::support::kinds::OF_AN_INSTANCE;
 use crate::support::{Audit, LIMIT, Operator, Tenant, World, summary, wait_until};
-use crate::{alone, install_planner, leader};
 use serde_json::json;
 use std::time::Duration;
 
@@ -39,9 +39,9 @@ async fn ready_tenant(world: &World, name: &str, plan: &str) -> Tenant {
 
 #[tokio::test]
 async fn a_new_tenant_costs_a_write_for_each_object_and_a_few_more() {
-    let (_alone, world) = alone().await;
+    let (_alone, world) = World::alone().await;
     install_planner();
-    let _operator = leader(world.environment).await;
+    let _operator = world.environment.start_leader().await;
     for plan in ["starter", "business", "enterprise"] {
         // The first tenant of a plan marks it as in use.
         let first = ready_tenant(&world, "first", plan).await;
@@ -61,9 +61,9 @@ async fn a_new_tenant_costs_a_write_for_each_object_and_a_few_more() {
 
 #[tokio::test]
 async fn a_second_pass_and_a_restarted_operator_write_nothing() {
-    let (_alone, world) = alone().await;
+    let (_alone, world) = World::alone().await;
     install_planner();
-    let mut operator = leader(world.environment).await;
+    let mut operator = world.environment.start_leader().await;
     let tenants = [ready_tenant(&world, "rests", "business").await, ready_tenant(&world, "rests", "enterprise").await];
     Audit::begin().settle().await;
     let audit = Audit::begin();
@@ -76,7 +76,7 @@ async fn a_second_pass_and_a_restarted_operator_write_nothing() {
     operator.signal("TERM");
     wait_until("the operator has ended", LIMIT, async || operator.ended().ok_or_else(|| "it runs".to_owned())).await;
     let audit = Audit::begin();
-    operator = leader(world.environment).await;
+    operator = world.environment.start_leader().await;
     first_passes(&operator, tenants.len()).await;
     audit.settle().await;
     assert!(audit.writes().is_empty(), "a restart:\n{}", summary(&audit.writes()));
@@ -89,9 +89,9 @@ async fn a_second_pass_and_a_restarted_operator_write_nothing() {
 /// `TENANTRY_REST_SECONDS=600` looks for as long as the promise says.
 #[tokio::test]
 async fn at_rest_nothing_is_asked_but_leases_and_one_look_at_the_databases() {
-    let (_alone, world) = alone().await;
+    let (_alone, world) = World::alone().await;
     install_planner();
-    let operator = leader(world.environment).await;
+    let operator = world.environment.start_leader().await;
     let tenants = [ready_tenant(&world, "still", "business").await, ready_tenant(&world, "still", "starter").await];
     Audit::begin().settle().await;
     let seconds = std::env::var("TENANTRY_REST_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
@@ -112,8 +112,8 @@ async fn at_rest_nothing_is_asked_but_leases_and_one_look_at_the_databases() {
 
 #[tokio::test]
 async fn metrics_tell_the_truth_and_a_failing_tenant_keeps_nobody_waiting() {
-    let (_alone, world) = alone().await;
-    let operator = leader(world.environment).await;
+    let (_alone, world) = World::alone().await;
+    let operator = world.environment.start_leader().await;
     let dead = world.server(json!({"port": 1})).await;
     let failing = Tenant::new("failing").with(json!({"region": dead})).create_in(&world).await;
     failing.reason("DatabaseReady", "False", "DatabaseServersUnreachable").await;

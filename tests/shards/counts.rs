@@ -1,8 +1,7 @@
 //! Operators that split the tenants into different numbers of shards, as in the middle of a rolling update, never work at once.
 
-use crate::alone;
 use crate::fleet::{Fleet, ended, one_writer_at_a_time, shards_of};
-use crate::support::{Audit, HANDED_OVER, LIMIT, Tenant, wait_until};
+use crate::support::{Audit, HANDED_OVER, LIMIT, Tenant, World, wait_until};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ const WATCHED: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn another_number_of_shards_waits_until_the_last_of_the_old_one_has_ended() {
-    let (_alone, world) = alone().await;
+    let (_alone, world) = World::alone().await;
     let audit = Audit::begin();
     let mut six = Fleet::start(&world, 2, "6").await;
     let tenant = Tenant::new("counted").create_in(&world).await;
@@ -56,7 +55,7 @@ async fn another_number_of_shards_waits_until_the_last_of_the_old_one_has_ended(
 
 #[tokio::test]
 async fn of_two_numbers_of_shards_that_begin_at_once_one_is_in_force() {
-    let (_alone, world) = alone().await;
+    let (_alone, world) = World::alone().await;
     for _ in 0..3 {
         let mut six = Fleet::to_be("6");
         six.join(&world);

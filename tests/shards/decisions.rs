@@ -1,6 +1,5 @@
 //! What tenants of several shards compete for is decided once: by the operator that holds the first shard, whoever that is.
 
-use crate::alone;
 use crate::fleet::{Fleet, shards_of};
 use crate::support::{LIMIT, Tenant, World, unique, wait_until};
 use serde_json::{Value, json};
@@ -46,7 +45,7 @@ async fn winner_first(world: &World, [one, other]: [Tenant; 2], host: &str) -> [
 
 #[tokio::test]
 async fn of_tenants_that_claim_one_host_at_once_one_gets_it_and_keeps_it_when_another_decides() {
-    let (_alone, world) = alone().await;
+    let (_alone, world) = World::alone().await;
     let mut fleet = Fleet::start(&world, 3, "6").await;
     let hosts: Vec<_> = (0..4).map(|_| format!("{}.example.com", unique("rivals"))).collect();
     let pairs = futures::future::join_all(hosts.iter().map(|host| rivals(&world, &fleet, host))).await;
@@ -87,7 +86,7 @@ async fn of_tenants_that_claim_one_host_at_once_one_gets_it_and_keeps_it_when_an
 
 #[tokio::test]
 async fn a_database_server_is_not_overrun_by_tenants_of_different_shards() {
-    let (_alone, world) = alone().await;
+    let (_alone, world) = World::alone().await;
     let fleet = Fleet::start(&world, 3, "6").await;
     let server = world.server(json!({"capacity": {"tenants": 2}})).await;
     let names = fleet.names_in_different_shards("crowd", 6);

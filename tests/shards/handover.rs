@@ -1,6 +1,5 @@
 //! How the shards are shared, and how they are handed over.
 
-use crate::alone;
 use crate::fleet::{Fleet, ended, holder_of, one_writer_at_a_time, shards_of, writes_of};
 use crate::support::{Audit, HANDED_OVER, TAKEN_OVER, Tenant, World, summary, unique};
 use serde_json::json;
@@ -32,7 +31,7 @@ async fn change(tenants: &[Tenant], language: &str) {
 
 #[tokio::test]
 async fn the_shards_are_shared_evenly_and_taken_over_from_who_dies_sleeps_or_ends() {
-    let (_alone, world) = alone().await;
+    let (_alone, world) = World::alone().await;
     let audit = Audit::begin();
     let mut fleet = Fleet::start(&world, 3, "6").await;
     let tenants = ready_tenants(&world, "shared", 12).await;
@@ -100,7 +99,7 @@ async fn the_shards_are_shared_evenly_and_taken_over_from_who_dies_sleeps_or_end
 
 #[tokio::test]
 async fn at_rest_nothing_is_asked_but_leases() {
-    let (_alone, world) = alone().await;
+    let (_alone, world) = World::alone().await;
     let fleet = Fleet::start(&world, 3, "6").await;
     let tenants = ready_tenants(&world, "still", 3).await;
     Audit::begin().settle().await;

@@ -10,15 +10,3 @@ mod counts;
 mod decisions;
 mod fleet;
 mod handover;
-
-use support::World;
-use tokio::sync::{Mutex, MutexGuard};
-
-static ALONE: Mutex<()> = Mutex::const_new(());
-
-/// Waits for the tests before to end.
-async fn alone() -> (MutexGuard<'static, ()>, World) {
-    let guard = ALONE.lock().await;
-    let world = World::without_operator().await;
-    (guard, world)
-}

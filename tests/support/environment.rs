@@ -79,6 +79,13 @@ impl Environment {
         Operator::start(&self.operator_kubeconfig, &all)
     }
 
+    /// Starts one, and waits until it leads.
+    pub async fn start_leader(&self) -> Operator {
+        let operator = self.start_operator(&[]);
+        operator.leads().await;
+        operator
+    }
+
     async fn make() -> Self {
         let (kubeconfig, ingress) = (variable("KUBECONFIG"), variable("TENANTRY_INGRESS"));
         let postgres = Postgres::from_environment();

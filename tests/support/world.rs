@@ -7,8 +7,10 @@ use kube::Client;
 use serde_json::{Value, json};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{Mutex, MutexGuard};
 
 static MADE: AtomicU32 = AtomicU32::new(0);
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A name that no other test has, in this run or an earlier one on the same Postgres.
 pub fn unique(name: &str) -> String {
@@ -40,6 +42,12 @@ impl World {
     /// Without an operator: the test starts its own.
     pub async fn without_operator() -> Self {
         Self { cluster: admin().await, environment: Environment::get().await }
+    }
+
+    /// With the cluster to itself, once the tests before have ended, and without an operator.
+    pub async fn alone() -> (MutexGuard<'static, ()>, Self) {
+        let guard = ALONE.lock().await;
+        (guard, Self::without_operator().await)
     }
 
     /// A blueprint of the test's own: the sample with changes.

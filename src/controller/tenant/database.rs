@@ -4,8 +4,8 @@ use super::Pass;
 use super::assess::{Assessment, Step, Stop};
 use super::memory::Verified;
 use super::secrets::Known;
+use crate::api::DatabaseServer;
 use crate::api::conditions;
-use crate::api::{DatabaseServer, blueprint};
 use crate::database::{DesiredDatabase, Login};
 use crate::instance::{Database, Instance, digest};
 use std::sync::Arc;
@@ -80,21 +80,6 @@ pub async fn retire_logins(
 
 /// What the database should be.
 pub fn desired(pass: &Pass<'_>, instance: &Instance, database: &Database, login: &Login) -> DesiredDatabase {
-    let extension = |extension: &blueprint::Extension| {
-        serde_json::to_value(extension).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
-    };
-    DesiredDatabase {
-        tenant: instance.name.to_string(),
-        uid: instance.uid.clone(),
-        owner: database.owner.clone(),
-        database: database.name.clone(),
-        schema: database.schema.clone(),
-        connection_limit: database.limits.connections,
-        statement_timeout_seconds: database.limits.statement_timeout_seconds,
-        idle_in_transaction_timeout_seconds: database.limits.idle_in_transaction_timeout_seconds,
-        extensions: database.extensions.iter().map(extension).collect(),
-        login: login.clone(),
-        adopt: database.adopt.clone(),
-        held_data: pass.tenant.status.as_ref().is_some_and(|status| status.database.is_some()),
-    }
+    let held_data = pass.tenant.status.as_ref().is_some_and(|status| status.database.is_some());
+    database.desired(instance, login.clone(), held_data)
 }
