@@ -84,6 +84,16 @@ class Altered:
             fail(f"{place['name']!r}: its text is {times} times in {place['file']}: renew it in {self.source}\n{find}")
         return text.replace(find, replace)
 
+    def check(self):
+        """Fails where a change no longer fits the tree, because the code moved on."""
+        names = {place["file"] for change in self.changes for place in change.get("places", [change]) if "file" in place}
+        contents = {name: (ROOT / name).read_bytes() for name in names | {"src/lib.rs"}}
+        self.switchable(contents)
+        for change in self.changes:
+            for place in change.get("places", [change]):
+                if "file" in place and not place["file"].startswith("src/"):
+                    self.replaced({**place, "name": change["name"]}, contents[place["file"]].decode())
+
     @property
     def variable(self):
         return f"TENANTRY_{self.word}"

@@ -32,9 +32,14 @@ impl Choice {
         }
     }
 
+    /// What a fault is called.
+    pub fn line_of(workload: Workload, fault: Fault, point: &Point) -> String {
+        format!("{workload:?} {fault:?} {point}")
+    }
+
     /// Whether this fault is tried.
     pub fn has(&self, workload: Workload, fault: Fault, point: &Point) -> bool {
-        let line = format!("{workload:?} {fault:?} {point}");
+        let line = Self::line_of(workload, fault, point);
         self.only.is_empty() || self.only.iter().any(|text| line.contains(text))
     }
 }
