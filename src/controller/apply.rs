@@ -1,14 +1,13 @@
 //! The only writer of an instance's objects: creates what is missing, changes what differs, and never touches what isn't the tenant's.
 
-use super::inventory::{Inventory, Observed};
+use super::inventory::Inventory;
+use super::observed::{Live, Observed};
 use crate::api::labels;
 use crate::instance::render::{Kind, Object, ObjectKey};
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::DynamicObject;
-use kube::core::Status;
+use kube::core::{Request, Status};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -70,7 +69,7 @@ impl Applier<'_> {
     ///
     /// # Errors
     /// Where it isn't the tenant's, or the API server doesn't take it.
-    pub async fn apply(&self, desired: &Object, observed: Option<&Arc<Observed>>) -> Result<bool, ApplyError> {
+    pub async fn apply(&self, desired: &Object, observed: Option<&Observed>) -> Result<bool, ApplyError> {
         let digest = desired.digest();
         if observed.is_some_and(|observed| observed.is_known_to_be(&digest)) {
             return Ok(false);
@@ -86,7 +85,7 @@ impl Applier<'_> {
     ///
     /// # Errors
     /// Where it isn't the tenant's, or the API server doesn't take it.
-    pub async fn apply_unmarked(&self, desired: &Object, observed: Option<&Arc<Observed>>) -> Result<bool, ApplyError> {
+    pub async fn apply_unmarked(&self, desired: &Object, observed: Option<&Observed>) -> Result<bool, ApplyError> {
         match observed {
             Some(observed) => self.update(desired, observed).await,
             None => self.create(desired).await,
@@ -99,10 +98,15 @@ impl Applier<'_> {
         if let Some(replicas) = desired.starting_replicas {
             content["spec"]["replicas"] = replicas.into();
         }
-        let object: DynamicObject = serde_json::from_value(content).unwrap_or_else(|_| empty(&desired.key));
         let parameters = PostParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
+        let request = Request::new(api.resource_url());
         loop {
-            match api.create(&parameters, &object).await {
+            let request = request.create(&parameters, content.to_string().into_bytes()).map_err(kube::Error::BuildRequest);
+            let answer = match request {
+                Ok(request) => self.client.request::<Live>(request).await,
+                Err(error) => Err(error),
+            };
+            match answer {
                 Ok(created) => {
                     self.inventory.record(&desired.key.kind, created);
                     return Ok(true);
@@ -123,7 +127,7 @@ impl Applier<'_> {
             }
         }
         let found = api.get(&desired.key.name).await.map_err(|error| self.failed(&desired.key, error))?;
-        self.update(desired, &Arc::new(Observed::new(found))).await
+        self.update(desired, &Observed::new(&desired.key.kind, found)).await
     }
 
     async fn update(&self, desired: &Object, observed: &Observed) -> Result<bool, ApplyError> {
@@ -176,7 +180,7 @@ impl Applier<'_> {
     /// [Transferring ownership](https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership).
     async fn hand_over_replicas(
         &self,
-        api: &Api<DynamicObject>,
+        api: &Api<Live>,
         desired: &Object,
         observed: &Observed,
         live: &Value,
@@ -202,10 +206,10 @@ impl Applier<'_> {
         ];
         operations.extend(parts.iter().map(|path| json!({"op": "add", "path": path, "value": desired.content.pointer(path)})));
         let changed = self.json_patch(&self.api(&desired.key), &desired.key, operations).await?;
-        Ok(Observed::new(self.inventory.keep(&desired.key.kind, changed)))
+        Ok(self.inventory.keep(&desired.key.kind, changed))
     }
 
-    async fn json_patch(&self, api: &Api<DynamicObject>, key: &ObjectKey, operations: Vec<Value>) -> Result<DynamicObject, kube::Error> {
+    async fn json_patch(&self, api: &Api<Live>, key: &ObjectKey, operations: Vec<Value>) -> Result<Live, kube::Error> {
         let patch = serde_json::from_value(Value::Array(operations)).map_err(kube::Error::SerdeError)?;
         let parameters = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
         match api.patch(&key.name, &parameters, &Patch::<()>::Json(patch)).await {
@@ -219,13 +223,7 @@ impl Applier<'_> {
     }
 
     /// Makes the fields that our creation set fields of our applies, because an apply only takes away what an apply has set.
-    async fn own_by_apply(
-        &self,
-        api: &Api<DynamicObject>,
-        key: &ObjectKey,
-        observed: &Observed,
-        index: usize,
-    ) -> Result<DynamicObject, kube::Error> {
+    async fn own_by_apply(&self, api: &Api<Live>, key: &ObjectKey, observed: &Observed, index: usize) -> Result<Live, kube::Error> {
         let path = format!("/metadata/managedFields/{index}");
         let operations = vec![
             json!({"op": "test", "path": "/metadata/resourceVersion", "value": observed.resource_version.to_string()}),
@@ -256,11 +254,12 @@ impl Applier<'_> {
     ///
     /// # Errors
     /// Where the API server can't or won't.
-    pub async fn get(&self, key: &ObjectKey) -> Result<Option<DynamicObject>, ApplyError> {
-        self.api(key).get_opt(&key.name).await.map_err(|error| self.failed(key, error))
+    pub async fn get(&self, key: &ObjectKey) -> Result<Option<Observed>, ApplyError> {
+        let found = self.api(key).get_opt(&key.name).await.map_err(|error| self.failed(key, error))?;
+        Ok(found.map(|live| Observed::new(&key.kind, live)))
     }
 
-    fn api(&self, key: &ObjectKey) -> Api<DynamicObject> {
+    fn api(&self, key: &ObjectKey) -> Api<Live> {
         let resource = key.kind.api_resource();
         match &key.namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
@@ -327,10 +326,6 @@ fn is_no_more_than(live: &Value, desired: &Value) -> bool {
 
 fn is_quota(message: &str) -> bool {
     message.contains("exceeded quota")
-}
-
-fn empty(key: &ObjectKey) -> DynamicObject {
-    DynamicObject::new(&key.name, &key.kind.api_resource())
 }
 
 /// Whether all that is wanted is so already. Fields that others set are no difference, and empty is the same as missing.

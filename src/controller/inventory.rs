@@ -1,84 +1,13 @@
 //! What there is in the cluster, by tenant: filled by watches and by the answers to our own writes, so that deciding needs no request. Only what
 //! belongs to shards of this process is kept.
 
-use crate::api::labels;
+use super::observed::{Live, Observed};
 use crate::instance::names::NAMESPACE_PREFIX;
 use crate::instance::render::{Kind, ObjectKey};
 use crate::shards::{Shard, ShardCount};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
-use kube::core::{DynamicObject, TypeMeta};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// An object of the cluster, as far as decisions need it.
-#[derive(Clone, Debug)]
-pub struct Observed {
-    /// Its UID, a precondition of every deletion.
-    pub uid: String,
-    /// Its resource version.
-    pub resource_version: u64,
-    /// The UID of the Tenant that owns it.
-    pub owner: Option<String>,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-    /// Its content as JSON, without `managedFields`. Text takes a tenth of the memory of a tree.
-    content: Box<str>,
-    /// Where in `managedFields` our entry of its creation is, which has to become one of an apply before the first apply.
-    pub created_entry: Option<usize>,
-    /// Whether the number of a Deployment's pods is a field of ours.
-    pub owns_replicas: bool,
-    /// Digest of what was wanted when it was found to be so.
-    found_to_be: OnceLock<String>,
-}
-
-impl Observed {
-    /// From what the API server gave.
-    pub fn new(mut object: DynamicObject) -> Self {
-        let managed = std::mem::take(&mut object.metadata.managed_fields).unwrap_or_default();
-        let created = |entry: &ManagedFieldsEntry| {
-            entry.manager.as_deref() == Some(labels::MANAGER) && entry.operation.as_deref() == Some("Update") && entry.subresource.is_none()
-        };
-        let sets_replicas = |entry: &ManagedFieldsEntry| {
-            let fields = entry.fields_v1.as_ref().and_then(|fields| fields.0.pointer("/f:spec/f:replicas"));
-            entry.manager.as_deref() == Some(labels::MANAGER) && fields.is_some()
-        };
-        Self {
-            owns_replicas: managed.iter().any(sets_replicas),
-            uid: object.uid().unwrap_or_default(),
-            resource_version: object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default(),
-            owner: owner(&object),
-            deleting: object.metadata.deletion_timestamp.is_some(),
-            created_entry: managed.iter().position(created),
-            content: serde_json::to_string(&object).unwrap_or_default().into(),
-            found_to_be: OnceLock::new(),
-        }
-    }
-
-    /// Whether what has this digest was compared with it before, and found to be so. An object that changes is observed anew, so this holds
-    /// for ever.
-    pub fn is_known_to_be(&self, digest: &str) -> bool {
-        self.found_to_be.get().is_some_and(|known| known == digest)
-    }
-
-    /// What has this digest was compared with it, and found to be so.
-    pub fn was_found_to_be(&self, digest: String) {
-        let _ = self.found_to_be.set(digest);
-    }
-
-    /// Its content.
-    pub fn content(&self) -> Value {
-        serde_json::from_str(&self.content).unwrap_or_default()
-    }
-}
-
-/// The UID of the Tenant that owns the object.
-fn owner(object: &DynamicObject) -> Option<String> {
-    let owners = object.metadata.owner_references.as_ref()?;
-    let ours = |group: &str| group.split('/').next() == Some(crate::api::GROUP);
-    owners.iter().find(|owner| owner.kind == "Tenant" && ours(&owner.api_version)).map(|owner| owner.uid.clone())
-}
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// All that belongs to one tenant.
 pub type Objects = BTreeMap<ObjectKey, Arc<Observed>>;
@@ -124,45 +53,39 @@ impl Inventory {
     }
 
     /// Takes in an object as it is now, and tells whose it is, if that is news.
-    pub fn record(&self, kind: &Kind, mut object: DynamicObject) -> Option<String> {
+    pub fn record(&self, kind: &Kind, live: Live) -> Option<String> {
         // No value of a Secret is kept. What isn't kept isn't pruned either.
         if *kind == Kind::SECRET {
             return None;
         }
-        let (tenant, key) = place(kind, &object)?;
+        let (tenant, key) = place(kind, &live)?;
         let shard = self.count.shard_of(&tenant);
-        if !self.lock().shards.contains(&shard) {
-            return None;
-        }
-        // The items of a list don't say of which kind they are.
-        object.types.get_or_insert_with(|| TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_string() });
-        let observed = Observed::new(object);
         let mut inner = self.lock();
-        // It may have been given up while the object was read.
         if !inner.shards.contains(&shard) {
             return None;
         }
         let objects = inner.tenants.entry(tenant.clone()).or_default();
         // A watch may bring what was so before our own write.
-        if objects.get(&key).is_some_and(|known| known.uid == observed.uid && known.resource_version >= observed.resource_version) {
+        let version = live.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default();
+        if objects.get(&key).is_some_and(|known| Some(&known.uid) == live.uid().as_ref() && known.resource_version >= version) {
             return None;
         }
-        Arc::make_mut(objects).insert(key, Arc::new(observed));
+        Arc::make_mut(objects).insert(key, Arc::new(Observed::new(kind, live)));
         Some(tenant)
     }
 
-    /// Takes in an object and gives it back.
-    pub fn keep(&self, kind: &Kind, object: DynamicObject) -> DynamicObject {
-        self.record(kind, object.clone());
-        object
+    /// Takes in an object and tells what it is.
+    pub fn keep(&self, kind: &Kind, live: Live) -> Observed {
+        self.record(kind, live.clone());
+        Observed::new(kind, live)
     }
 
     /// Takes out an object that is gone, and tells whose it was.
-    pub fn forget(&self, kind: &Kind, object: &DynamicObject) -> Option<String> {
-        let (tenant, key) = place(kind, object)?;
+    pub fn forget(&self, kind: &Kind, live: &Live) -> Option<String> {
+        let (tenant, key) = place(kind, live)?;
         let mut inner = self.lock();
         let objects = inner.tenants.get_mut(&tenant)?;
-        if objects.get(&key).is_some_and(|known| Some(&known.uid) != object.metadata.uid.as_ref()) {
+        if objects.get(&key).is_some_and(|known| Some(&known.uid) != live.uid().as_ref()) {
             return None;
         }
         Arc::make_mut(objects).remove(&key);
@@ -193,9 +116,9 @@ impl Inventory {
 
 /// Whose object it is: the tenant's in whose namespace it is, whatever it says of itself. Else who may write in one namespace could make what
 /// counts as another tenant's: a Job that a migration waits for, or a Deployment that holds a deletion.
-fn place(kind: &Kind, object: &DynamicObject) -> Option<(String, ObjectKey)> {
-    let namespace = if kind.is_cluster_scoped() { None } else { Some(object.namespace()?) };
-    let name = object.name_any();
+fn place(kind: &Kind, live: &Live) -> Option<(String, ObjectKey)> {
+    let namespace = if kind.is_cluster_scoped() { None } else { Some(live.namespace()?) };
+    let name = live.name_any();
     let tenant = namespace.as_deref().unwrap_or(&name).strip_prefix(NAMESPACE_PREFIX)?.to_owned();
     Some((tenant, ObjectKey { kind: kind.clone(), namespace, name }))
 }
@@ -203,9 +126,10 @@ fn place(kind: &Kind, object: &DynamicObject) -> Option<(String, ObjectKey)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::Resource;
     use serde_json::json;
 
-    fn object(resource_version: &str) -> DynamicObject {
+    fn object(resource_version: &str) -> Live {
         let owner = json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "name": "acme", "uid": "u"});
         let metadata =
             json!({"name": "web", "namespace": "tenant-acme", "uid": "w", "resourceVersion": resource_version, "ownerReferences": [owner]});
@@ -231,9 +155,9 @@ mod tests {
     fn an_object_is_its_namespaces_whatever_owner_and_label_say() {
         let inventory = inventory();
         let mut forged = object("1");
-        forged.metadata.namespace = Some("tenant-globex".into());
+        forged.meta_mut().namespace = Some("tenant-globex".into());
         assert_eq!(inventory.record(&Kind::JOB, forged.clone()).as_deref(), Some("globex"));
-        forged.metadata.namespace = Some("kube-system".into());
+        forged.meta_mut().namespace = Some("kube-system".into());
         assert_eq!(inventory.record(&Kind::JOB, forged), None);
         assert!(inventory.of("acme").is_empty());
     }

@@ -3,6 +3,7 @@
 use super::StartError;
 use super::context::{Context, Writers};
 use super::hosts::Claimant;
+use super::observed::Live;
 use super::queue::Urgency;
 use crate::api::tenant::TenantStatus;
 use crate::api::{Blueprint, DatabaseServer, GROUP, Plan, Tenant, VERSION, labels};
@@ -11,7 +12,6 @@ use crate::instance::render::Kind;
 use crate::instance::resolve::hosts;
 use crate::shards::Shard;
 use futures::TryStreamExt;
-use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef};
@@ -382,7 +382,7 @@ fn wake_as(context: &Context, uses: impl Fn(&Tenant) -> bool, urgency: impl Fn(&
 
 /// Keeps one kind of instances' objects in the inventory.
 async fn objects(context: Arc<Context>, kind: Kind, lists: Lists) {
-    let api: Api<DynamicObject> = Api::all_with(context.reader.clone(), &kind.api_resource());
+    let api: Api<Live> = Api::all_with(context.reader.clone(), &kind.api_resource());
     let ours = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
     let mut seen = HashSet::new();
     let push = |tenant: Option<String>, urgency| {
@@ -390,10 +390,10 @@ async fn objects(context: Arc<Context>, kind: Kind, lists: Lists) {
             context.queue.push(&tenant, urgency);
         }
     };
-    let take_in = |event: Event<DynamicObject>| match event {
+    let take_in = |event: Event<Live>| match event {
         Event::Init => seen.clear(),
         Event::InitApply(object) => {
-            seen.insert(object.metadata.uid.clone().unwrap_or_default());
+            seen.insert(object.uid().unwrap_or_default());
             push(context.inventory.record(&kind, object), Urgency::Resync);
         }
         Event::InitDone => {

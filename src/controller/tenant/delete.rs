@@ -4,7 +4,7 @@ use super::assess::{Assessment, Step, Stop};
 use super::{Pass, ReconcileError, secrets, status};
 use crate::api::labels;
 use crate::api::tenant::DeletionPolicy;
-use crate::controller::inventory::Observed;
+use crate::controller::observed::Observed;
 use crate::instance::names::TenantName;
 use crate::instance::render::{Kind, ObjectKey};
 use kube::ResourceExt;
@@ -66,7 +66,7 @@ async fn delete_kinds(pass: &Pass<'_>, kinds: &[Kind]) -> Result<(), Stop> {
 async fn namespace_without_label(pass: &Pass<'_>) -> Result<(), Stop> {
     let Ok(name) = TenantName::parse(pass.tenant.name_any()) else { return Ok(()) };
     let key = ObjectKey { kind: Kind::NAMESPACE, namespace: None, name: name.namespace() };
-    match pass.applier().get(&key).await?.map(Observed::new) {
+    match pass.applier().get(&key).await? {
         Some(found) if found.owner.as_deref() == Some(pass.uid.as_str()) => {
             if !found.deleting {
                 pass.applier().delete(&key, &found).await?;

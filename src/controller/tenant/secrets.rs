@@ -4,7 +4,7 @@ use super::Pass;
 use super::assess::{Step, Stop};
 use crate::api::{DatabaseServer, labels};
 use crate::controller::apply::ApplyError;
-use crate::controller::inventory::Observed;
+use crate::controller::observed::Observed;
 use crate::database::{Login, generate_password, is_password};
 use crate::instance::names::{NAMESPACE_PREFIX, TenantName, login_number};
 use crate::instance::render::{self, DatabaseLogin, Kind, Object, ObjectKey, SecretContent};
@@ -12,11 +12,9 @@ use crate::instance::{Instance, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kube::ResourceExt;
-use kube::core::DynamicObject;
 use rand::RngExt;
 use rand::distr::Alphanumeric;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -113,7 +111,7 @@ pub async fn placed(pass: &Pass<'_>) -> Result<Option<String>, Stop> {
     }
     let namespace = format!("{NAMESPACE_PREFIX}{name}");
     let key = ObjectKey { kind: Kind::SECRET, namespace: Some(namespace), name: render::DATABASE_SECRET.to_owned() };
-    let secret = pass.applier().get(&key).await?.map(Observed::new).filter(|secret| secret.owner.as_deref() == Some(pass.uid.as_str()));
+    let secret = pass.applier().get(&key).await?.filter(|secret| secret.owner.as_deref() == Some(pass.uid.as_str()));
     let server = secret.and_then(|secret| secret.content().pointer(SERVER_ANNOTATION)?.as_str().map(str::to_owned));
     Ok(server)
 }
@@ -141,10 +139,10 @@ async fn generated(pass: &Pass<'_>, instance: &Instance) -> Result<SecretContent
 /// A tenant's people may edit the Secret. A name that isn't one of this tenant's logins would make them another's, so it counts for nothing. A
 /// password that isn't one of ours is replaced: it may be weak, and then what tells passwords apart, which every role can read, would give it
 /// away; or it may turn the URL that pods are given into another.
-fn choose_login(tenant: &TenantName, found: Option<&DynamicObject>, rotation: Option<String>, authority: Option<Vec<u8>>) -> DatabaseLogin {
+fn choose_login(tenant: &TenantName, found: Option<&Observed>, rotation: Option<String>, authority: Option<Vec<u8>>) -> DatabaseLogin {
     let number_of = |name: &str| login_number(name).filter(|number| *number > 0 && tenant.database_login(*number) == name);
     let before = found.and_then(login_of).and_then(|(username, password)| Some((number_of(&username)?, password)));
-    let answered = found.and_then(|secret| secret.annotations().get(labels::ROTATED).cloned());
+    let answered = found.and_then(rotation_of);
     match before {
         Some((number, password)) if rotation == answered || rotation.is_none() => {
             let password = if is_password(&password) { password } else { generate_password() };
@@ -159,14 +157,19 @@ fn choose_login(tenant: &TenantName, found: Option<&DynamicObject>, rotation: Op
 }
 
 /// Whether the chosen login is another than the one that pods have.
-fn rotates(found: Option<&DynamicObject>, chosen: &DatabaseLogin) -> bool {
+fn rotates(found: Option<&Observed>, chosen: &DatabaseLogin) -> bool {
     found.and_then(login_of).is_some_and(|(username, _)| username != chosen.username)
 }
 
 /// Username and password of a database Secret.
-fn login_of(secret: &DynamicObject) -> Option<(String, String)> {
+fn login_of(secret: &Observed) -> Option<(String, String)> {
     let content = content_of(secret);
     content.text("username").zip(content.text("password")).map(|(username, password)| (username.to_owned(), password.to_owned()))
+}
+
+/// The rotation that a database Secret answers.
+fn rotation_of(secret: &Observed) -> Option<String> {
+    secret.content()["metadata"]["annotations"][labels::ROTATED].as_str().map(str::to_owned)
 }
 
 /// The pull secret that the blueprint names.
@@ -179,7 +182,7 @@ async fn pull_secret(pass: &Pass<'_>, name: &str) -> Result<SecretContent, Stop>
     };
     let source = pass.applier().get(&key).await?.ok_or_else(|| stopped("PullSecretMissing", "doesn't exist: create it"))?;
     // The operator's namespace holds the logins to all database servers, too: nothing but a pull secret leaves it.
-    let configuration = content_of(&source).0.remove(PULL_SECRET_KEY).filter(|_| source.data["type"] == PULL_SECRET_TYPE);
+    let configuration = content_of(&source).0.remove(PULL_SECRET_KEY).filter(|_| source.content()["type"] == PULL_SECRET_TYPE);
     let Some(configuration) = configuration else {
         return Err(stopped("PullSecretUnusable", "isn't of type kubernetes.io/dockerconfigjson, so it isn't copied: name another"));
     };
@@ -203,28 +206,26 @@ pub async fn hide(pass: &Pass<'_>, instance: &Instance, mut text: String) -> Res
     Ok(text)
 }
 
-async fn read(pass: &Pass<'_>, instance: &Instance, name: &str) -> Result<Option<DynamicObject>, Stop> {
+async fn read(pass: &Pass<'_>, instance: &Instance, name: &str) -> Result<Option<Observed>, Stop> {
     let key = ObjectKey { kind: Kind::SECRET, namespace: Some(instance.namespace.clone()), name: name.to_owned() };
-    let found = pass.applier().get(&key).await?;
-    // A Secret that was there before us tells nothing: its values are somebody else's.
-    match found.map(|found| (Observed::new(found.clone()), found)) {
-        Some((observed, _)) if observed.owner.as_deref() != Some(pass.uid.as_str()) => Err(ApplyError::NotOurs { key }.into()),
-        found => Ok(found.map(|(_, found)| found)),
+    match pass.applier().get(&key).await? {
+        // A Secret that was there before us tells nothing: its values are somebody else's.
+        Some(found) if found.owner.as_deref() != Some(pass.uid.as_str()) => Err(ApplyError::NotOurs { key }.into()),
+        found => Ok(found),
     }
 }
 
-async fn write(pass: &Pass<'_>, secret: &Object, found: Option<DynamicObject>) -> Result<(), Stop> {
-    let observed = found.map(|found| Arc::new(Observed::new(found)));
-    if pass.applier().apply_unmarked(secret, observed.as_ref()).await? {
+async fn write(pass: &Pass<'_>, secret: &Object, found: Option<Observed>) -> Result<(), Stop> {
+    if pass.applier().apply_unmarked(secret, found.as_ref()).await? {
         pass.context.metrics.wrote();
     }
     Ok(())
 }
 
-fn content_of(secret: &DynamicObject) -> SecretContent {
-    let data = secret.data.get("data").and_then(serde_json::Value::as_object);
+fn content_of(secret: &Observed) -> SecretContent {
+    let content = secret.content();
     let decode = |(key, value): (&String, &serde_json::Value)| Some((key.clone(), BASE64.decode(value.as_str()?).ok()?));
-    SecretContent(data.into_iter().flatten().filter_map(decode).collect())
+    SecretContent(content["data"].as_object().into_iter().flatten().filter_map(decode).collect())
 }
 
 #[cfg(test)]
@@ -234,10 +235,11 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn secret(username: &str, password: &str, rotated: Option<&str>) -> DynamicObject {
+    fn secret(username: &str, password: impl AsRef<[u8]>, rotated: Option<&str>) -> Observed {
         let data = json!({"username": BASE64.encode(username), "password": BASE64.encode(password)});
         let annotations = rotated.map(|value| json!({labels::ROTATED: value})).unwrap_or_default();
-        serde_json::from_value(json!({"metadata": {"name": "database", "annotations": annotations}, "data": data})).unwrap()
+        let live = serde_json::from_value(json!({"metadata": {"name": "database", "annotations": annotations}, "data": data})).unwrap();
+        Observed::new(&Kind::SECRET, live)
     }
 
     #[test]
@@ -263,11 +265,9 @@ mod tests {
         let rotations = (proptest::option::of("[a-z]{0,2}"), proptest::option::of("[a-z]{0,2}"));
         fuzz(&(username, password, rotations, any::<bool>()), |(username, password, (rotated, rotation), whole)| {
             let name = TenantName::parse("acme").unwrap();
-            let mut found = secret(&username, &password, rotated.as_deref());
-            if !whole {
-                // Not even text.
-                found.data["data"]["password"] = BASE64.encode([0xff, 0xfe, 0]).into();
-            }
+            // It may not even be text.
+            let password = if whole { password.into_bytes() } else { vec![0xff, 0xfe, 0] };
+            let found = secret(&username, &password, rotated.as_deref());
             let chosen = choose_login(&name, Some(&found), rotation.clone(), None);
             let number = login_number(&chosen.username).unwrap();
             prop_assert_eq!(&chosen.username, &name.database_login(number));
