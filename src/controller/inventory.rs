@@ -1,7 +1,7 @@
 //! What there is in the cluster, by tenant: filled by watches and by the answers to our own writes, so that deciding needs no request. Only what
 //! belongs to shards of this process is kept.
 
-use super::observed::{Live, Observed};
+use super::observed::{Live, Observed, version};
 use crate::instance::names::NAMESPACE_PREFIX;
 use crate::instance::render::{Kind, ObjectKey};
 use crate::shards::{Shard, ShardCount};
@@ -66,12 +66,14 @@ impl Inventory {
         }
         let objects = inner.tenants.entry(tenant.clone()).or_default();
         // A watch may bring what was so before our own write.
-        let version = live.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default();
-        if objects.get(&key).is_some_and(|known| Some(&known.uid) == live.uid().as_ref() && known.resource_version >= version) {
+        let known = objects.get(&key).filter(|known| Some(&known.uid) == live.uid().as_ref());
+        if known.is_some_and(|known| known.resource_version >= version(&live)) {
             return None;
         }
-        Arc::make_mut(objects).insert(key, Arc::new(Observed::new(kind, live)));
-        Some(tenant)
+        let mut observed = Observed::new(kind, live);
+        let is_news = known.is_none_or(|known| observed.follows(known));
+        Arc::make_mut(objects).insert(key, Arc::new(observed));
+        is_news.then_some(tenant)
     }
 
     /// Takes in an object and tells what it is.
@@ -170,10 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_known_is_no_news() {
+    fn what_is_older_than_known_or_changes_nothing_is_no_news() {
         let inventory = inventory();
         inventory.record(&Kind::SERVICE, object("2"));
         assert_eq!(inventory.record(&Kind::SERVICE, object("1")), None);
+        assert_eq!(inventory.record(&Kind::SERVICE, object("3")), None, "what decisions go by is the same");
+        let key = ObjectKey { kind: Kind::SERVICE, namespace: Some("tenant-acme".into()), name: "web".into() };
+        assert_eq!(inventory.get("acme", &key).unwrap().resource_version, 3);
         assert_eq!(inventory.forget(&Kind::SERVICE, &object("3")).as_deref(), Some("acme"));
         assert!(inventory.of("acme").is_empty());
     }

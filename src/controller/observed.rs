@@ -1,5 +1,5 @@
-//! An object of the cluster, decoded only as far as decisions need it. The rest stays text, without `managedFields`: to make trees of all that is
-//! watched took half of the operator's time, and a tree ten times the memory.
+//! An object of the cluster, decoded only as far as decisions need it. The rest stays text, and what no decision goes by isn't kept: to make trees
+//! of all that is watched took half of the operator's time, and a tree ten times the memory.
 
 use crate::api::labels;
 use crate::instance::render::Kind;
@@ -15,19 +15,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
+/// The kinds whose status counts. That of all others changes with every pod of an instance, and tells nothing that isn't known.
+const WITH_STATUS: [Kind; 5] = [Kind::NAMESPACE, Kind::DEPLOYMENT, Kind::JOB, Kind::INGRESS, Kind::HTTP_ROUTE];
+
 /// An object as the API server gives it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Live {
     /// Name, namespace, UID, resource version, owners, and since when it is being deleted.
-    metadata: ObjectMeta,
+    identity: ObjectMeta,
     created_entry: Option<usize>,
     owns_replicas: bool,
-    /// All fields but `apiVersion` and `kind`, which the items of a list don't have: JSON without the braces.
-    fields: String,
+    /// Its fields as JSON, but for `apiVersion` and `kind`, which the items of a list don't have.
+    fields: Vec<(String, Box<RawValue>)>,
 }
 
 /// An object of the cluster, as far as decisions need it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Observed {
     /// Its UID, a precondition of every deletion.
     pub uid: String,
@@ -50,18 +53,31 @@ pub struct Observed {
 impl Observed {
     /// From what the API server gave of an object of this kind.
     pub fn new(kind: &Kind, live: Live) -> Self {
-        let types = serde_json::json!({"apiVersion": kind.api_version(), "kind": kind.kind}).to_string();
-        let content = format!("{},{}}}", types.trim_end_matches('}'), live.fields);
+        let text = |text: &str| Value::from(text).to_string();
+        let types = [("apiVersion", text(&kind.api_version())), ("kind", text(&kind.kind))];
+        let mut content: String = types.iter().map(|(name, value)| format!("{}:{value},", text(name))).collect();
+        for (name, value) in live.fields.iter().filter(|(name, _)| name != "status" || WITH_STATUS.contains(kind)) {
+            content.extend([&text(name), ":", value.get(), ","]);
+        }
         Self {
             uid: live.uid().unwrap_or_default(),
-            resource_version: live.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default(),
-            owner: owner(&live.metadata),
-            deleting: live.metadata.deletion_timestamp.is_some(),
-            content: content.into(),
+            resource_version: version(&live),
+            owner: owner(&live.identity),
+            deleting: live.identity.deletion_timestamp.is_some(),
+            content: format!("{{{}}}", content.trim_end_matches(',')).into(),
             created_entry: live.created_entry,
             owns_replicas: live.owns_replicas,
             found_to_be: OnceLock::new(),
         }
+    }
+
+    /// Takes over what is known of the object as it was before. Tells whether it is any other now, as far as decisions go.
+    pub fn follows(&mut self, before: &Self) -> bool {
+        let is_other = self.content != before.content;
+        if !is_other {
+            self.found_to_be = before.found_to_be.clone();
+        }
+        is_other
     }
 
     /// Whether what has this digest was compared with it before, and found to be so. An object that changes is observed anew, so this holds
@@ -79,6 +95,25 @@ impl Observed {
     pub fn content(&self) -> Value {
         serde_json::from_str(&self.content).unwrap_or_default()
     }
+}
+
+/// No value of a Secret gets into a log this way.
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").field("uid", &self.uid).field("resource_version", &self.resource_version).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// The resource version, as a number: those of one cluster are in the order of its changes, since Kubernetes 1.35 by promise. See
+/// [Resource versions](https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions).
+pub fn version(live: &Live) -> u64 {
+    live.identity.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// The UID of the Tenant that owns the object.
@@ -109,11 +144,11 @@ impl Resource for Live {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        &self.metadata
+        &self.identity
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        &mut self.identity
     }
 }
 
@@ -127,6 +162,7 @@ struct Identity {
     resource_version: Option<String>,
     owner_references: Option<Vec<OwnerReference>>,
     deletion_timestamp: Option<Time>,
+    managed_fields: Option<Vec<Entry>>,
 }
 
 /// Who wrote which fields.
@@ -169,35 +205,29 @@ impl<'de> Visitor<'de> for LiveVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Live, A::Error> {
-        let mut live = Live { metadata: ObjectMeta::default(), created_entry: None, owns_replicas: false, fields: String::new() };
+        let mut live = Live { identity: ObjectMeta::default(), created_entry: None, owns_replicas: false, fields: Vec::new() };
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
                 "apiVersion" | "kind" => {
                     map.next_value::<IgnoredAny>()?;
                 }
                 "metadata" => {
-                    let mut metadata: BTreeMap<String, Box<RawValue>> = map.next_value()?;
-                    if let Some(managed) = metadata.remove("managedFields") {
-                        let entries: Option<Vec<Entry>> = serde_json::from_str(managed.get()).map_err(A::Error::custom)?;
-                        let entries = entries.unwrap_or_default();
-                        live.created_entry = entries.iter().position(Entry::is_created);
-                        live.owns_replicas = entries.iter().any(Entry::sets_replicas);
-                    }
-                    let text = serde_json::to_string(&metadata).map_err(A::Error::custom)?;
-                    live.identify(serde_json::from_str(&text).map_err(A::Error::custom)?);
-                    live.push(&name, &text);
+                    let metadata = map.next_value::<Box<RawValue>>()?;
+                    let kept = live.identify(metadata).map_err(A::Error::custom)?;
+                    live.fields.push((name, kept));
                 }
-                _ => live.push(&name, map.next_value::<Box<RawValue>>()?.get()),
+                _ => live.fields.push((name, map.next_value()?)),
             }
         }
-        live.fields.shrink_to_fit();
         Ok(live)
     }
 }
 
 impl Live {
-    fn identify(&mut self, identity: Identity) {
-        self.metadata = ObjectMeta {
+    /// Reads the metadata, and gives back what is kept of it.
+    fn identify(&mut self, metadata: Box<RawValue>) -> serde_json::Result<Box<RawValue>> {
+        let identity: Identity = serde_json::from_str(metadata.get())?;
+        self.identity = ObjectMeta {
             name: identity.name,
             namespace: identity.namespace,
             uid: identity.uid,
@@ -206,15 +236,12 @@ impl Live {
             deletion_timestamp: identity.deletion_timestamp,
             ..ObjectMeta::default()
         };
-    }
-
-    fn push(&mut self, name: &str, value: &str) {
-        if !self.fields.is_empty() {
-            self.fields.push(',');
-        }
-        self.fields += &Value::from(name).to_string();
-        self.fields.push(':');
-        self.fields += value;
+        let entries = identity.managed_fields.unwrap_or_default();
+        self.created_entry = entries.iter().position(Entry::is_created);
+        self.owns_replicas = entries.iter().any(Entry::sets_replicas);
+        let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(metadata.get())?;
+        fields.retain(|name, _| name != "managedFields" && name != "resourceVersion");
+        serde_json::value::to_raw_value(&fields)
     }
 }
 
@@ -242,7 +269,7 @@ mod tests {
 
     fn is_whole(observed: &Observed) {
         let mut expected = deployment();
-        expected["metadata"].as_object_mut().unwrap().remove("managedFields");
+        expected["metadata"].as_object_mut().unwrap().retain(|name, _| name != "managedFields" && name != "resourceVersion");
         assert_eq!(observed.content(), expected);
         assert_eq!((observed.uid.as_str(), observed.resource_version, observed.owner.as_deref()), ("u", 7, Some("t")));
         assert_eq!((observed.created_entry, observed.owns_replicas, observed.deleting), (Some(1), true, false));
@@ -261,6 +288,35 @@ mod tests {
             json!({"apiVersion": "apps/v1", "kind": "DeploymentList", "metadata": {"resourceVersion": "9"}, "items": [item]}).to_string();
         let list: ObjectList<Live> = serde_json::from_str(&list).unwrap();
         is_whole(&Observed::new(&Kind::DEPLOYMENT, list.items[0].clone()));
+    }
+
+    #[test]
+    fn only_what_decisions_go_by_makes_an_object_another() {
+        let observed = |kind: &Kind, path: &str, value: Value| {
+            let mut object = deployment();
+            *object.pointer_mut(path).unwrap() = value;
+            Observed::new(kind, serde_json::from_value(object).unwrap())
+        };
+        let follows = |kind: &Kind, path: &str, value: Value| {
+            let before = observed(kind, "/status/replicas", json!(3));
+            before.was_found_to_be("wanted".into());
+            let mut after = observed(kind, path, value);
+            (after.follows(&before), after.is_known_to_be("wanted"))
+        };
+        assert_eq!(follows(&Kind::DEPLOYMENT, "/metadata/resourceVersion", json!("8")), (false, true));
+        assert_eq!(follows(&Kind::DEPLOYMENT, "/metadata/managedFields", json!([])), (false, true));
+        assert_eq!(follows(&Kind::DEPLOYMENT, "/status/replicas", json!(2)), (true, false));
+        assert_eq!(follows(&Kind::RESOURCE_QUOTA, "/status/replicas", json!(2)), (false, true));
+        assert_eq!(follows(&Kind::RESOURCE_QUOTA, "/spec/replicas", json!(2)), (true, false));
+        assert_eq!(follows(&Kind::RESOURCE_QUOTA, "/metadata/labels", json!({})), (true, false));
+    }
+
+    #[test]
+    fn no_value_is_shown_for_debugging() {
+        let secret = json!({"metadata": {"name": "database", "uid": "u"}, "data": {"password": "c2VjcmV0"}});
+        let live: Live = serde_json::from_value(secret).unwrap();
+        let shown = format!("{live:?} {:?}", Observed::new(&Kind::SECRET, live.clone()));
+        assert!(shown.contains("database") && !shown.contains("c2VjcmV0"), "{shown}");
     }
 
     #[test]
