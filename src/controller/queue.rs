@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// How long what changed in an instance waits for what changes with it: a Deployment's status changes with every pod.
+const TOGETHER: Duration = Duration::from_millis(100);
+
 /// What is more urgent comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
@@ -78,6 +81,11 @@ impl Queue {
     /// Looks at this tenant as soon as possible.
     pub fn push(&self, name: &str, urgency: Urgency) {
         self.push_at(name, urgency, Instant::now());
+    }
+
+    /// Looks at this tenant after a moment: one of its objects changed, and seldom alone.
+    pub fn push_soon(&self, name: &str) {
+        self.push_at(name, Urgency::Change, Instant::now() + TOGETHER);
     }
 
     /// Looks at this tenant after some time, unless it is looked at before.

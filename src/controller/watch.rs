@@ -385,22 +385,17 @@ async fn objects(context: Arc<Context>, kind: Kind, lists: Lists) {
     let api: Api<Live> = Api::all_with(context.reader.clone(), &kind.api_resource());
     let ours = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
     let mut seen = HashSet::new();
-    let push = |tenant: Option<String>, urgency| {
-        if let Some(tenant) = tenant {
-            context.queue.push(&tenant, urgency);
-        }
-    };
+    let resync = |tenant: &String| context.queue.push(tenant, Urgency::Resync);
+    let look_soon = |tenant: &String| context.queue.push_soon(tenant);
     let take_in = |event: Event<Live>| match event {
         Event::Init => seen.clear(),
         Event::InitApply(object) => {
             seen.insert(object.uid().unwrap_or_default());
-            push(context.inventory.record(&kind, object), Urgency::Resync);
+            context.inventory.record(&kind, object).iter().for_each(resync);
         }
-        Event::InitDone => {
-            context.inventory.retain(&kind, &std::mem::take(&mut seen)).into_iter().for_each(|tenant| push(Some(tenant), Urgency::Resync))
-        }
-        Event::Apply(object) => push(context.inventory.record(&kind, object), Urgency::Change),
-        Event::Delete(object) => push(context.inventory.forget(&kind, &object), Urgency::Change),
+        Event::InitDone => context.inventory.retain(&kind, &std::mem::take(&mut seen)).iter().for_each(resync),
+        Event::Apply(object) => context.inventory.record(&kind, object).iter().for_each(look_soon),
+        Event::Delete(object) => context.inventory.forget(&kind, &object).iter().for_each(look_soon),
     };
     lists.follow(api, watcher::Config::default().page_size(PAGE_SIZE).labels(&ours), take_in).await;
 }
