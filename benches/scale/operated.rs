@@ -29,6 +29,7 @@ pub async fn run(tenants: usize, after: Option<After>, profiled: bool) -> Operat
     tokio::join!(fleet::create(&world, names.clone(), drop), fleet.all_ready(tenants));
     let seconds = started.elapsed().as_secs_f64();
     let cpu = processes::between(&before, &processes::cpu_seconds(&[("operator", operator.pid)]));
+    let passes = operator.metric("tenantry_reconciles_total", "").await;
     drop(profile);
     settled(tenants).await;
     let requests = audit.requests();
@@ -41,7 +42,7 @@ pub async fn run(tenants: usize, after: Option<After>, profiled: bool) -> Operat
         Some(after) => Some(look(&mut site, &after, profiled).await),
         None => None,
     };
-    OperatedRun { tenants, seconds, objects, cpu, writes, reads, refused, after }
+    OperatedRun { tenants, seconds, objects, cpu, writes, reads, refused, passes, after }
 }
 
 /// Waits until the operator has written nothing for longer than it gathers changes of a status.

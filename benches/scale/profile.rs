@@ -34,13 +34,16 @@ impl Drop for Profile {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-INT", &self.recording.id().to_string()]).status();
         let _ = self.recording.wait();
-        let report = std::fs::File::create(&self.report).expect("a file for the profile");
-        let _ = Command::new("perf")
+        let report = Command::new("perf")
             .args(["report", "--stdio", "--no-children", "--call-graph", "none", "--percent-limit", "0.5", "--sort", "symbol", "--input"])
             .arg(&self.data)
-            .stdout(report)
             .stderr(Stdio::null())
-            .status();
+            .output()
+            .expect("perf is installed");
+        // It fills every line up to the longest name.
+        let lines: Vec<_> =
+            String::from_utf8_lossy(&report.stdout).lines().map(|line| line.trim_end_matches([' ', '-', '.']).to_owned()).collect();
+        std::fs::write(&self.report, lines.join("\n")).expect("a file for the profile");
         eprintln!("  profile: {}", self.report.display());
     }
 }

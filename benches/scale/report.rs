@@ -289,6 +289,10 @@ fn behind(all: &[Runs<'_>]) -> String {
         let refused: usize = runs.operated.iter().map(|run| run.refused).sum();
         Some(format!("{:.2}", refused as f64 / (runs.tenants * runs.operated.len()) as f64))
     });
+    add("passes over a tenant until all are ready", &|runs| {
+        let passes: f64 = runs.operated.iter().map(|run| run.passes).sum();
+        Some(format!("{:.1}", passes / (runs.tenants * runs.operated.len()) as f64))
+    });
     add("memory after making; at its peak then; after a start; at its peak then, MiB", &|runs| {
         let memory = &runs.found()?.memory;
         Some(format!("{:.0}; {:.0}; {:.0}; {:.0}", memory.made, memory.peak_making, memory.started, memory.peak_starting))

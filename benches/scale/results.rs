@@ -106,6 +106,8 @@ pub struct OperatedRun {
     pub reads: Vec<usize>,
     /// Requests that were refused, in all: right after a RoleBinding was made the API server may not know of it.
     pub refused: usize,
+    /// Passes over a tenant, in all.
+    pub passes: f64,
     pub after: Option<Found>,
 }
 
