@@ -74,9 +74,18 @@ impl Applier<'_> {
         if observed.is_some_and(|observed| observed.is_known_to_be(&digest)) {
             return Ok(false);
         }
-        let changed = self.apply_unmarked(&desired.clone().annotated(labels::APPLIED, &digest), observed).await?;
-        if let Some(observed) = observed.filter(|_| !changed) {
-            observed.was_found_to_be(digest);
+        let desired = desired.clone().annotated(labels::APPLIED, &digest);
+        let Some(known) = observed.filter(|observed| !observed.is_whole()) else {
+            let changed = self.apply_unmarked(&desired, observed).await?;
+            if let Some(observed) = observed.filter(|_| !changed) {
+                observed.was_found_to_be(digest);
+            }
+            return Ok(changed);
+        };
+        let found = self.get(&desired.key).await?;
+        let changed = self.apply_unmarked(&desired, found.as_ref()).await?;
+        if !changed && found.is_some_and(|found| found.resource_version == known.resource_version) {
+            known.was_found_to_be(digest);
         }
         Ok(changed)
     }
@@ -138,7 +147,8 @@ impl Applier<'_> {
         if observed.deleting {
             return Err(ApplyError::Ending { key: key.clone() });
         }
-        let live = observed.content();
+        // What isn't known isn't as wanted.
+        let live = observed.content().unwrap_or_default();
         let parts = parts_that_differ(desired, &live);
         if !parts.is_empty() {
             let replaced = self.replace(desired, observed, &parts).await.map_err(|error| self.failed(key, error))?;
@@ -153,7 +163,7 @@ impl Applier<'_> {
     /// Applies what is wanted, if anything of it isn't so yet.
     async fn apply_rest(&self, desired: &Object, observed: &Observed) -> Result<(), ApplyError> {
         let key = &desired.key;
-        let live = observed.content();
+        let live = observed.content().unwrap_or_default();
         if is_within(&desired.content, &live) {
             return Ok(());
         }

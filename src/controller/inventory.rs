@@ -149,7 +149,7 @@ mod tests {
         let inventory = inventory();
         assert_eq!(inventory.record(&Kind::SERVICE, object("1")).as_deref(), Some("acme"));
         let key = ObjectKey { kind: Kind::SERVICE, namespace: Some("tenant-acme".into()), name: "web".into() };
-        let content = inventory.get("acme", &key).unwrap().content();
+        let content = inventory.get("acme", &key).unwrap().content().unwrap();
         assert_eq!((&content["apiVersion"], &content["kind"]), (&json!("v1"), &json!("Service")));
     }
 

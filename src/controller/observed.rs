@@ -10,10 +10,11 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The kinds whose status counts. That of all others changes with every pod of an instance, and tells nothing that isn't known.
 const WITH_STATUS: [Kind; 5] = [Kind::NAMESPACE, Kind::DEPLOYMENT, Kind::JOB, Kind::INGRESS, Kind::HTTP_ROUTE];
@@ -30,7 +31,6 @@ pub struct Live {
 }
 
 /// An object of the cluster, as far as decisions need it.
-#[derive(Clone)]
 pub struct Observed {
     /// Its UID, a precondition of every deletion.
     pub uid: String,
@@ -40,61 +40,118 @@ pub struct Observed {
     pub owner: Option<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// Its content as JSON.
-    content: Box<str>,
+    /// What of it decisions go by as long as it is there, as JSON.
+    state: Box<str>,
+    /// SHA-256 of all of it but its status.
+    digest: [u8; 32],
     /// Where in `managedFields` our entry of its creation is, which has to become one of an apply before the first apply.
     pub created_entry: Option<usize>,
     /// Whether the number of a Deployment's pods is a field of ours.
     pub owns_replicas: bool,
-    /// Digest of what was wanted when it was found to be so.
-    found_to_be: OnceLock<String>,
+    compared: Mutex<Compared>,
+}
+
+/// Whether an object was compared with what is wanted.
+#[derive(Clone)]
+enum Compared {
+    /// Not yet. All of it but its status, as JSON.
+    Not(Box<str>),
+    /// It was found to be what is wanted and has this digest. All of it isn't kept any longer: that would be most of the operator's memory.
+    FoundToBe(Box<str>),
 }
 
 impl Observed {
     /// From what the API server gave of an object of this kind.
     pub fn new(kind: &Kind, live: Live) -> Self {
-        let text = |text: &str| Value::from(text).to_string();
-        let types = [("apiVersion", text(&kind.api_version())), ("kind", text(&kind.kind))];
-        let mut content: String = types.iter().map(|(name, value)| format!("{}:{value},", text(name))).collect();
-        for (name, value) in live.fields.iter().filter(|(name, _)| name != "status" || WITH_STATUS.contains(kind)) {
-            content.extend([&text(name), ":", value.get(), ","]);
-        }
+        let types = [("apiVersion", kind.api_version()), ("kind", kind.kind.to_string())]
+            .map(|(name, value)| (name, Value::from(value).to_string()));
+        let types = types.iter().map(|(name, value)| (*name, value.as_str()));
+        let given = live.fields.iter().map(|(name, value)| (name.as_str(), value.get()));
+        let content = object(types.chain(given.filter(|(name, _)| *name != "status")));
         Self {
             uid: live.uid().unwrap_or_default(),
             resource_version: version(&live),
             owner: owner(&live.identity),
             deleting: live.identity.deletion_timestamp.is_some(),
-            content: format!("{{{}}}", content.trim_end_matches(',')).into(),
+            state: state(kind, &live.fields).into(),
+            digest: Sha256::digest(&content).into(),
             created_entry: live.created_entry,
             owns_replicas: live.owns_replicas,
-            found_to_be: OnceLock::new(),
+            compared: Mutex::new(Compared::Not(content.into())),
         }
     }
 
     /// Takes over what is known of the object as it was before. Tells whether it is any other now, as far as decisions go.
     pub fn follows(&mut self, before: &Self) -> bool {
-        let is_other = self.content != before.content;
-        if !is_other {
-            self.found_to_be = before.found_to_be.clone();
+        let is_same = self.digest == before.digest;
+        if is_same {
+            self.compared = Mutex::new(before.compared().clone());
         }
-        is_other
+        !is_same || self.state != before.state
     }
 
     /// Whether what has this digest was compared with it before, and found to be so. An object that changes is observed anew, so this holds
     /// for ever.
     pub fn is_known_to_be(&self, digest: &str) -> bool {
-        self.found_to_be.get().is_some_and(|known| known == digest)
+        matches!(&*self.compared(), Compared::FoundToBe(known) if **known == *digest)
     }
 
     /// What has this digest was compared with it, and found to be so.
     pub fn was_found_to_be(&self, digest: String) {
-        let _ = self.found_to_be.set(digest);
+        *self.compared() = Compared::FoundToBe(digest.into());
     }
 
-    /// Its content.
-    pub fn content(&self) -> Value {
-        serde_json::from_str(&self.content).unwrap_or_default()
+    /// Whether all of it is known.
+    pub fn is_whole(&self) -> bool {
+        matches!(&*self.compared(), Compared::Not(_))
     }
+
+    /// All of it but its status; none once it was found to be what was wanted.
+    pub fn content(&self) -> Option<Value> {
+        match &*self.compared() {
+            Compared::Not(content) => serde_json::from_str(content).ok(),
+            Compared::FoundToBe(_) => None,
+        }
+    }
+
+    /// What of it decisions go by as long as it is there, where it is in the object.
+    pub fn state(&self) -> Value {
+        serde_json::from_str(&self.state).unwrap_or_default()
+    }
+
+    fn compared(&self) -> MutexGuard<'_, Compared> {
+        self.compared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The status, where it counts, and of the rest the parts that are looked at beside it.
+fn state(kind: &Kind, fields: &[(String, Box<RawValue>)]) -> String {
+    let counts = WITH_STATUS.contains(kind);
+    let parts = |field: &str| match field {
+        "metadata" if counts => ["annotations", "finalizers", "generation"].as_slice(),
+        "metadata" => &["finalizers"],
+        "spec" if counts => &["hostnames", "replicas", "rules"],
+        _ => &[],
+    };
+    let of = |field: &str, value: &RawValue| {
+        let all: BTreeMap<&str, &RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+        object(all.iter().filter(|(name, _)| parts(field).contains(name)).map(|(name, value)| (*name, value.get())))
+    };
+    let kept: Vec<_> = fields
+        .iter()
+        .filter_map(|(field, value)| match field.as_str() {
+            "status" if counts => Some((field.as_str(), value.get().to_owned())),
+            field if !parts(field).is_empty() => Some((field, of(field, value))),
+            _ => None,
+        })
+        .collect();
+    object(kept.iter().map(|(field, value)| (*field, value.as_str())))
+}
+
+/// An object of JSON, from its fields and their values as JSON.
+fn object<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let fields: Vec<_> = fields.map(|(name, value)| format!("{}:{value}", Value::from(name))).collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 /// No value of a Secret gets into a log this way.
@@ -258,7 +315,7 @@ mod tests {
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {
-                "name": "web", "namespace": "tenant-acme", "uid": "u", "resourceVersion": "7", "labels": {"a\"b": "ü\n"},
+                "name": "web", "namespace": "tenant-acme", "uid": "u", "resourceVersion": "7", "generation": 2, "labels": {"a\"b": "ü\n"},
                 "ownerReferences": [{"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "name": "acme", "uid": "t"}],
                 "managedFields": [others, fields(json!({"f:spec": {"f:replicas": {}}}))],
             },
@@ -270,7 +327,10 @@ mod tests {
     fn is_whole(observed: &Observed) {
         let mut expected = deployment();
         expected["metadata"].as_object_mut().unwrap().retain(|name, _| name != "managedFields" && name != "resourceVersion");
-        assert_eq!(observed.content(), expected);
+        let status = expected.as_object_mut().unwrap().remove("status");
+        assert_eq!(observed.content(), Some(expected));
+        let state = json!({"metadata": {"generation": 2}, "spec": {"replicas": 3}, "status": status});
+        assert_eq!(observed.state(), state);
         assert_eq!((observed.uid.as_str(), observed.resource_version, observed.owner.as_deref()), ("u", 7, Some("t")));
         assert_eq!((observed.created_entry, observed.owns_replicas, observed.deleting), (Some(1), true, false));
     }
@@ -301,11 +361,13 @@ mod tests {
             let before = observed(kind, "/status/replicas", json!(3));
             before.was_found_to_be("wanted".into());
             let mut after = observed(kind, path, value);
+            assert!(before.content().is_none(), "what is known is not kept twice");
             (after.follows(&before), after.is_known_to_be("wanted"))
         };
         assert_eq!(follows(&Kind::DEPLOYMENT, "/metadata/resourceVersion", json!("8")), (false, true));
         assert_eq!(follows(&Kind::DEPLOYMENT, "/metadata/managedFields", json!([])), (false, true));
-        assert_eq!(follows(&Kind::DEPLOYMENT, "/status/replicas", json!(2)), (true, false));
+        assert_eq!(follows(&Kind::DEPLOYMENT, "/status/replicas", json!(2)), (true, true));
+        assert_eq!(follows(&Kind::DEPLOYMENT, "/spec/replicas", json!(2)), (true, false));
         assert_eq!(follows(&Kind::RESOURCE_QUOTA, "/status/replicas", json!(2)), (false, true));
         assert_eq!(follows(&Kind::RESOURCE_QUOTA, "/spec/replicas", json!(2)), (true, false));
         assert_eq!(follows(&Kind::RESOURCE_QUOTA, "/metadata/labels", json!({})), (true, false));

@@ -210,6 +210,24 @@ mod tests {
         assert_eq!(queue.depth(), 0);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_together_is_looked_at_once_and_whoever_changes_the_tenant_waits_for_nothing() {
+        let queue = queue();
+        queue.push_soon("a");
+        queue.push_soon("a");
+        queue.push_soon("b");
+        assert_eq!(queue.depth(), 0);
+        queue.push("b", Urgency::Change);
+        assert_eq!(queue.next().await, "b");
+        queue.done("b");
+        let begun = Instant::now();
+        assert_eq!(queue.next().await, "a");
+        assert!(begun.elapsed() >= TOGETHER);
+        queue.done("a");
+        tokio::time::advance(TOGETHER * 2).await;
+        assert_eq!(queue.depth(), 0);
+    }
+
     #[tokio::test]
     async fn what_people_changed_comes_before_what_only_grew_old() {
         let queue = queue();

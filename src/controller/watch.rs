@@ -334,7 +334,7 @@ fn routed_hosts(context: &Context, tenant: &Tenant) -> Vec<String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     routes
         .flat_map(|(_, observed)| {
-            let live = observed.content();
+            let live = observed.state();
             let list = |path: &str| live.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
             let rules = list("/spec/rules").into_iter().filter_map(|rule| text(&rule["host"]));
             rules.chain(list("/spec/hostnames").iter().filter_map(text)).collect::<Vec<_>>()

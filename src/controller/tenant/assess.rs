@@ -198,7 +198,7 @@ impl Assessment {
             Some(rendered) => rendered.workloads.iter().map(|object| &object.key).filter(|key| is_deployment(&key.kind)).collect(),
             None => objects.keys().filter(|key| is_deployment(&key.kind)).collect(),
         };
-        let live = deployments.iter().map(|key| (*key, objects.get(*key).map(|observed| observed.content()).unwrap_or_default()));
+        let live = deployments.iter().map(|key| (*key, objects.get(*key).map(|observed| observed.state()).unwrap_or_default()));
         if self.suspension.is_some() {
             let ending: Vec<_> = live.filter(|(_, live)| has_pods(live)).map(|(key, _)| key.name.clone()).collect();
             let verdict = match ending.as_slice() {
@@ -235,15 +235,15 @@ impl Assessment {
             RoutingKind::Ingress(ingress) => ingress.wait_for_address,
             RoutingKind::Gateway(_) => true,
         };
-        let content = |key| objects.get(key).map(|observed| observed.content());
+        let state = |key| objects.get(key).map(|observed| observed.state());
         let pending = rendered.routes.iter().find(|object| {
-            let live = content(&object.key);
+            let live = state(&object.key);
             live.is_none() || (waits && !live.is_some_and(|live| is_routed(&live)))
         });
         let verdict = match pending {
             None => Verdict::new(conditions::ROUTED, true, "Routed", format!("reached at {}", routing.url)),
             Some(object) => {
-                let why = content(&object.key).and_then(|live| refusal(&live));
+                let why = state(&object.key).and_then(|live| refusal(&live));
                 let message = why.map_or_else(
                     || format!("nothing has taken up {} yet: is there an ingress controller or a Gateway for it?", object.key),
                     |why| format!("{} is not accepted: {why}", object.key),
@@ -374,15 +374,14 @@ fn condition(conditions: Option<&Value>, kind: &str, status: &str) -> Option<Str
     Some(found["message"].as_str().unwrap_or_default().to_owned())
 }
 
+/// An Ingress has an address, or a Gateway accepts the route.
 fn is_routed(live: &Value) -> bool {
-    if live["kind"] == "Ingress" {
-        return live.pointer("/status/loadBalancer/ingress").and_then(Value::as_array).is_some_and(|addresses| !addresses.is_empty());
-    }
+    let addresses = live.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
     let accepted = |parent: &Value| {
         condition(parent.get("conditions"), "Accepted", "True").is_some()
             && condition(parent.get("conditions"), "ResolvedRefs", "False").is_none()
     };
-    parents(live).iter().any(accepted)
+    addresses.is_some_and(|addresses| !addresses.is_empty()) || parents(live).iter().any(accepted)
 }
 
 /// Why a Gateway doesn't accept a route.

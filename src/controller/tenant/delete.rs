@@ -79,7 +79,7 @@ async fn namespace_without_label(pass: &Pass<'_>) -> Result<(), Stop> {
 
 /// What the deletion waits for, with what the object itself says of that.
 fn waiting(key: &ObjectKey, observed: &Observed) -> Stop {
-    let live = observed.content();
+    let live = observed.state();
     let held: Vec<_> =
         live.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let conditions = live.pointer("/status/conditions").and_then(Value::as_array);

@@ -63,7 +63,7 @@ pub async fn migrate(pass: &Pass<'_>, instance: &Instance, rendered: &Rendered, 
     }
     // What somebody else made under the Job's name has migrated nothing; to make ours then says that it is in the way.
     let found = objects.get(&job.key).filter(|observed| observed.owner.as_deref() == Some(pass.uid.as_str()));
-    match found.map(|observed| outcome(&observed.content())) {
+    match found.map(|observed| outcome(&observed.state())) {
         None => {
             pass.apply(job).await?;
             assessment.not_migrated("Migrating", format!("migrating to version {}", instance.version));
@@ -90,7 +90,7 @@ pub async fn migrate(pass: &Pass<'_>, instance: &Instance, rendered: &Rendered, 
 async fn unfinished_other(pass: &Pass<'_>, objects: &Objects, wanted: &ObjectKey) -> Result<Option<String>, Stop> {
     let ours = |observed: &Observed| observed.owner.as_deref() == Some(pass.uid.as_str());
     for (key, observed) in objects.iter().filter(|(key, observed)| key.kind == Kind::JOB && *key != wanted && ours(observed)) {
-        let live = observed.content();
+        let live = observed.state();
         if live.pointer(MIGRATION_ANNOTATION).is_none() || outcome(&live).is_some() {
             continue;
         }

@@ -112,7 +112,7 @@ pub async fn placed(pass: &Pass<'_>) -> Result<Option<String>, Stop> {
     let namespace = format!("{NAMESPACE_PREFIX}{name}");
     let key = ObjectKey { kind: Kind::SECRET, namespace: Some(namespace), name: render::DATABASE_SECRET.to_owned() };
     let secret = pass.applier().get(&key).await?.filter(|secret| secret.owner.as_deref() == Some(pass.uid.as_str()));
-    let server = secret.and_then(|secret| secret.content().pointer(SERVER_ANNOTATION)?.as_str().map(str::to_owned));
+    let server = secret.and_then(|secret| secret.content()?.pointer(SERVER_ANNOTATION)?.as_str().map(str::to_owned));
     Ok(server)
 }
 
@@ -169,7 +169,7 @@ fn login_of(secret: &Observed) -> Option<(String, String)> {
 
 /// The rotation that a database Secret answers.
 fn rotation_of(secret: &Observed) -> Option<String> {
-    secret.content()["metadata"]["annotations"][labels::ROTATED].as_str().map(str::to_owned)
+    secret.content()?["metadata"]["annotations"][labels::ROTATED].as_str().map(str::to_owned)
 }
 
 /// The pull secret that the blueprint names.
@@ -182,8 +182,8 @@ async fn pull_secret(pass: &Pass<'_>, name: &str) -> Result<SecretContent, Stop>
     };
     let source = pass.applier().get(&key).await?.ok_or_else(|| stopped("PullSecretMissing", "doesn't exist: create it"))?;
     // The operator's namespace holds the logins to all database servers, too: nothing but a pull secret leaves it.
-    let configuration = content_of(&source).0.remove(PULL_SECRET_KEY).filter(|_| source.content()["type"] == PULL_SECRET_TYPE);
-    let Some(configuration) = configuration else {
+    let is_pull_secret = source.content().is_some_and(|content| content["type"] == PULL_SECRET_TYPE);
+    let Some(configuration) = content_of(&source).0.remove(PULL_SECRET_KEY).filter(|_| is_pull_secret) else {
         return Err(stopped("PullSecretUnusable", "isn't of type kubernetes.io/dockerconfigjson, so it isn't copied: name another"));
     };
     Ok(SecretContent(BTreeMap::from([(PULL_SECRET_KEY.to_owned(), configuration)])))
@@ -223,7 +223,7 @@ async fn write(pass: &Pass<'_>, secret: &Object, found: Option<Observed>) -> Res
 }
 
 fn content_of(secret: &Observed) -> SecretContent {
-    let content = secret.content();
+    let content = secret.content().unwrap_or_default();
     let decode = |(key, value): (&String, &serde_json::Value)| Some((key.clone(), BASE64.decode(value.as_str()?).ok()?));
     SecretContent(content["data"].as_object().into_iter().flatten().filter_map(decode).collect())
 }
