@@ -8,6 +8,7 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{Request, Status};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -69,23 +70,25 @@ impl Applier<'_> {
     ///
     /// # Errors
     /// Where it isn't the tenant's, or the API server doesn't take it.
-    pub async fn apply(&self, desired: &Object, observed: Option<&Observed>) -> Result<bool, ApplyError> {
+    pub async fn apply(&self, desired: &Object) -> Result<bool, ApplyError> {
         let digest = desired.digest();
-        if observed.is_some_and(|observed| observed.is_known_to_be(&digest)) {
+        let known = self.inventory.get(&desired.key);
+        if known.as_ref().is_some_and(|known| known.is_known_to_be(&digest)) {
             return Ok(false);
         }
-        let desired = desired.clone().annotated(labels::APPLIED, &digest);
-        let Some(known) = observed.filter(|observed| !observed.is_whole()) else {
-            let changed = self.apply_unmarked(&desired, observed).await?;
-            if let Some(observed) = observed.filter(|_| !changed) {
-                observed.was_found_to_be(digest);
-            }
-            return Ok(changed);
+        let observed = match known {
+            Some(known) if !known.is_whole() => self.get(&desired.key).await?.map(Arc::new),
+            known => known,
         };
-        let found = self.get(&desired.key).await?;
-        let changed = self.apply_unmarked(&desired, found.as_ref()).await?;
-        if !changed && found.is_some_and(|found| found.resource_version == known.resource_version) {
-            known.was_found_to_be(digest);
+        let desired = desired.clone().annotated(labels::APPLIED, &digest);
+        let changed = self.apply_unmarked(&desired, observed.as_deref()).await?;
+        // What came of a write is compared at once, because until then all of it is kept.
+        let is_as_wanted = |now: &Arc<Observed>| match changed {
+            true => self.is_as_wanted(&desired, now),
+            false => observed.as_ref().is_some_and(|observed| observed.resource_version == now.resource_version),
+        };
+        if let Some(now) = self.inventory.get(&desired.key).filter(is_as_wanted) {
+            now.was_found_to_be(digest);
         }
         Ok(changed)
     }
@@ -137,6 +140,11 @@ impl Applier<'_> {
         }
         let found = api.get(&desired.key.name).await.map_err(|error| self.failed(&desired.key, error))?;
         self.update(desired, &Observed::new(&desired.key.kind, found)).await
+    }
+
+    fn is_as_wanted(&self, desired: &Object, observed: &Observed) -> bool {
+        let is_within = |live: Value| parts_that_differ(desired, &live).is_empty() && is_within(&desired.content, &live);
+        observed.owner.as_deref() == Some(self.uid) && !observed.deleting && observed.content().is_some_and(is_within)
     }
 
     async fn update(&self, desired: &Object, observed: &Observed) -> Result<bool, ApplyError> {

@@ -47,9 +47,9 @@ impl Inventory {
         self.lock().tenants.get(tenant).cloned().unwrap_or_default()
     }
 
-    /// One object of a tenant.
-    pub fn get(&self, tenant: &str, key: &ObjectKey) -> Option<Arc<Observed>> {
-        self.lock().tenants.get(tenant)?.get(key).cloned()
+    /// One object.
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<Observed>> {
+        self.lock().tenants.get(tenant_of(key)?)?.get(key).cloned()
     }
 
     /// Takes in an object as it is now, and tells whose it is, if that is news.
@@ -120,9 +120,12 @@ impl Inventory {
 /// counts as another tenant's: a Job that a migration waits for, or a Deployment that holds a deletion.
 fn place(kind: &Kind, live: &Live) -> Option<(String, ObjectKey)> {
     let namespace = if kind.is_cluster_scoped() { None } else { Some(live.namespace()?) };
-    let name = live.name_any();
-    let tenant = namespace.as_deref().unwrap_or(&name).strip_prefix(NAMESPACE_PREFIX)?.to_owned();
-    Some((tenant, ObjectKey { kind: kind.clone(), namespace, name }))
+    let key = ObjectKey { kind: kind.clone(), namespace, name: live.name_any() };
+    Some((tenant_of(&key)?.to_owned(), key))
+}
+
+fn tenant_of(key: &ObjectKey) -> Option<&str> {
+    key.namespace.as_ref().unwrap_or(&key.name).strip_prefix(NAMESPACE_PREFIX)
 }
 
 #[cfg(test)]
@@ -149,7 +152,7 @@ mod tests {
         let inventory = inventory();
         assert_eq!(inventory.record(&Kind::SERVICE, object("1")).as_deref(), Some("acme"));
         let key = ObjectKey { kind: Kind::SERVICE, namespace: Some("tenant-acme".into()), name: "web".into() };
-        let content = inventory.get("acme", &key).unwrap().content().unwrap();
+        let content = inventory.get(&key).unwrap().content().unwrap();
         assert_eq!((&content["apiVersion"], &content["kind"]), (&json!("v1"), &json!("Service")));
     }
 
@@ -178,7 +181,7 @@ mod tests {
         assert_eq!(inventory.record(&Kind::SERVICE, object("1")), None);
         assert_eq!(inventory.record(&Kind::SERVICE, object("3")), None, "what decisions go by is the same");
         let key = ObjectKey { kind: Kind::SERVICE, namespace: Some("tenant-acme".into()), name: "web".into() };
-        assert_eq!(inventory.get("acme", &key).unwrap().resource_version, 3);
+        assert_eq!(inventory.get(&key).unwrap().resource_version, 3);
         assert_eq!(inventory.forget(&Kind::SERVICE, &object("3")).as_deref(), Some("acme"));
         assert!(inventory.of("acme").is_empty());
     }

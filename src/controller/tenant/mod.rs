@@ -310,8 +310,7 @@ impl<'a> Pass<'a> {
 
     /// Brings one object to what is wanted; tells whether that took a write.
     async fn apply(&self, object: &Object) -> Result<bool, Stop> {
-        let observed = self.context.inventory.get(&self.tenant.name_any(), &object.key);
-        let written = self.applier().apply(object, observed.as_deref()).await?;
+        let written = self.applier().apply(object).await?;
         if written {
             self.context.metrics.wrote();
             tracing::debug!(tenant = self.tenant.name_any(), object = %object.key, "written");

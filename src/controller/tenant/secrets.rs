@@ -63,7 +63,7 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&Databa
         &authority,
         &instance.pull_secret,
         // A namespace that was made anew has none of the Secrets of the one before.
-        context.inventory.get(instance.name.as_str(), &namespace).map(|found| found.uid.clone()),
+        context.inventory.get(&namespace).map(|found| found.uid.clone()),
     ));
     let memory = context.memory.of(&pass.uid);
     if let Some(known) = memory.secrets.filter(|known| known.wanted == wanted && Instant::now() < known.read_again) {
