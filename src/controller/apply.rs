@@ -1,7 +1,8 @@
 //! The only writer of an instance's objects: creates what is missing, changes what differs, and never touches what isn't the tenant's.
 
 use super::inventory::Inventory;
-use super::observed::{Live, Observed};
+use super::live::Live;
+use super::observed::Observed;
 use crate::api::labels;
 use crate::instance::render::{Kind, Object, ObjectKey};
 use kube::Client;

@@ -1,7 +1,8 @@
 //! What there is in the cluster, by tenant: filled by watches and by the answers to our own writes, so that deciding needs no request. Only what
 //! belongs to shards of this process is kept.
 
-use super::observed::{Live, Observed, version};
+use super::live::Live;
+use super::observed::Observed;
 use crate::instance::names::NAMESPACE_PREFIX;
 use crate::instance::render::{Kind, ObjectKey};
 use crate::shards::{Shard, ShardCount};
@@ -67,7 +68,7 @@ impl Inventory {
         let objects = inner.tenants.entry(tenant.clone()).or_default();
         // A watch may bring what was so before our own write.
         let known = objects.get(&key).filter(|known| Some(&known.uid) == live.uid().as_ref());
-        if known.is_some_and(|known| known.resource_version >= version(&live)) {
+        if known.is_some_and(|known| known.resource_version >= live.version()) {
             return None;
         }
         let mut observed = Observed::new(kind, live);

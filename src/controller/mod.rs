@@ -7,6 +7,7 @@ mod holdings;
 mod hosts;
 mod in_use;
 mod inventory;
+mod live;
 mod observed;
 mod placements;
 mod queue;
