@@ -2,19 +2,17 @@
 
 use crate::controllers;
 use crate::operator::{Journal, Operator, Start};
+use crate::outcome::Outcome;
+use crate::product::Product;
 use crate::snapshot::{self, Snapshot};
-use crate::support::{
-    Cluster, NAMESPACE, Postgres, REGION, admin_secret, kubectl_with, limited, manifest, manifests, merge, psql, wait_until,
-};
-use crate::traffic::{Effect, Fault, Place, Planned, Point, Side, Traffic};
+use crate::support::{Cluster, NAMESPACE, Postgres, REGION, admin_secret, kubectl_with, limited, manifest, manifests, merge, wait_until};
+use crate::traffic::{Planned, Point, Traffic};
 use crate::workloads::Workload;
 use crate::{api, sql};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use kube::Client;
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,32 +42,9 @@ pub struct Lane {
     operator: Option<Operator>,
     /// How many of the planned faults the last run met.
     pub met: usize,
-    /// The values of the tenant's Secrets at the end of the last run.
-    secrets: Values,
-    /// The rows that each tenant's product has written, by namespace.
-    rows: BTreeMap<String, u32>,
-    /// The generations of the first tenant's Deployments when the run began: one that has another since was given what its Secret then said.
-    generations: BTreeMap<String, i64>,
+    product: Product,
     /// Whom an operator that ended had cut off from the database.
     cut_off: Option<String>,
-}
-
-/// The values of Secrets, by namespace, name and key.
-type Values = BTreeMap<(String, String, String), String>;
-
-/// What a run without faults comes to.
-#[derive(Clone, Debug)]
-pub struct Expected {
-    /// What it asks, every time.
-    pub points: BTreeSet<Point>,
-    /// What there is at the end.
-    pub snapshot: Snapshot,
-    /// What was made, how often.
-    pub made: BTreeMap<String, usize>,
-    /// What was deleted.
-    pub deleted: BTreeSet<String>,
-    /// Statements that drop something or set a password.
-    pub grave_statements: BTreeSet<String>,
 }
 
 impl Lane {
@@ -101,6 +76,7 @@ impl Lane {
         postgres.database = name.clone();
         let start = Start { api, door: open_door(traffic.clone()).await, traffic: traffic.clone(), journal, as_process: false };
         let mut lane = Self {
+            product: Product::new(&postgres, &name),
             tenants: vec![name.clone()],
             name,
             cluster,
@@ -110,9 +86,6 @@ impl Lane {
             start,
             operator: None,
             met: 0,
-            secrets: Values::new(),
-            rows: BTreeMap::new(),
-            generations: BTreeMap::new(),
             cut_off: None,
         };
         lane.clear().await;
@@ -217,117 +190,23 @@ impl Lane {
     }
 
     /// One run without faults: what it comes to.
-    pub async fn rehearse(&mut self, workload: Workload) -> Result<Expected, String> {
+    pub async fn rehearse(&mut self, workload: Workload) -> Result<Outcome, String> {
         self.ask(workload, Vec::new()).await;
         let snapshot = self.settle(workload, None).await?;
-        let expected = self.expected(snapshot);
-        self.keep_secrets(workload).await?;
+        let expected = Outcome::of(&self.traffic, snapshot);
+        self.product.keeps(&self.cluster, workload).await?;
         self.stay(workload, &expected.snapshot).await?;
         Ok(expected)
     }
 
-    /// The tenant's login works, and no value is another than before, unless that was asked for.
-    async fn keep_secrets(&mut self, workload: Workload) -> Result<(), String> {
-        if workload == Workload::Delete {
-            self.secrets.clear();
-            return Ok(());
-        }
-        let values = self.read_secrets().await;
-        let may_change = |secret: &str| workload == Workload::Create || (workload == Workload::Rotate && secret == "database");
-        let before = std::mem::replace(&mut self.secrets, values.clone());
-        let changed: Vec<_> = values.iter().filter(|(name, value)| !may_change(&name.1) && before.get(*name) != Some(value)).collect();
-        if !changed.is_empty() {
-            return Err(format!("values of Secrets changed: {:?}", changed.iter().map(|(name, _)| name).collect::<Vec<_>>()));
-        }
-        for tenant in values.keys().map(|(namespace, ..)| namespace).collect::<BTreeSet<_>>() {
-            self.use_database(workload, tenant, &values).await?;
-        }
-        Ok(())
-    }
-
-    /// Does as the tenant's product does: logs in with what the Secret says, finds all rows that it wrote, and writes one more.
-    async fn use_database(&mut self, workload: Workload, tenant: &str, values: &Values) -> Result<(), String> {
-        let rows = "CREATE TABLE IF NOT EXISTS kept (line text); INSERT INTO kept VALUES ('a'); SELECT count(*) FROM kept";
-        let count = self.log_in(values, tenant, rows).await.map_err(|error| format!("the login of the Secret doesn't work: {error}"))?;
-        let count: u32 = count.parse().map_err(|_| format!("the rows can't be counted: {count}"))?;
-        let before = self.rows.insert(tenant.to_owned(), count).filter(|_| workload != Workload::Create).unwrap_or_default();
-        if count == before + 1 { Ok(()) } else { Err(format!("{tenant} has {count} rows, and wrote {}", before + 1)) }
-    }
-
-    /// Runs SQL with the login that these Secrets hold.
-    async fn log_in(&self, values: &Values, tenant: &str, sql: &str) -> Result<String, String> {
-        let value = |key: &str| {
-            values
-                .get(&(tenant.to_owned(), "database".to_owned(), key.to_owned()))
-                .ok_or(format!("Secret database of {tenant} has no {key}"))
-        };
-        let (user, password) = (value("username")?, value("password")?);
-        let Postgres { host, port, .. } = &self.postgres;
-        psql(&format!("postgresql://{user}:{password}@{host}:{port}/{}?sslmode=require", self.name), sql).await
-    }
-
-    /// Whenever the operator ends, pods that run can go on using their database, and so can those that start meanwhile: a Deployment that wasn't
-    /// changed yet has pods with the login of before. The first tenant tells for all.
-    async fn is_served(&self) -> Result<(), String> {
-        let namespace = format!("tenant-{}", self.tenants[0]);
-        let deployments = self.cluster.list("Deployment", Some(&namespace), "").await;
-        if deployments.is_empty() {
-            return Ok(());
-        }
-        let now = self.read_secrets().await;
-        self.log_in(&now, &namespace, "SELECT").await.map_err(|error| format!("pods that start now can't log in: {error}"))?;
-        if generations(&deployments).iter().any(|deployment| self.generations.get(deployment.0) == Some(deployment.1)) {
-            self.log_in(&self.secrets, &namespace, "SELECT")
-                .await
-                .map_err(|error| format!("pods that run can't log in any more: {error}"))?;
-        }
-        Ok(())
-    }
-
-    /// All values of the tenants' Secrets.
-    async fn read_secrets(&self) -> Values {
-        let mut values = Values::new();
-        for secret in self.cluster.list("Secret", None, "app.kubernetes.io/managed-by=tenantry").await {
-            for (key, value) in secret["data"].as_object().into_iter().flatten() {
-                let of = |field: &str| secret["metadata"][field].as_str().unwrap_or_default().to_owned();
-                let decoded = BASE64.decode(value.as_str().unwrap_or_default()).unwrap_or_default();
-                values.insert((of("namespace"), of("name"), key.clone()), String::from_utf8_lossy(&decoded).into_owned());
-            }
-        }
-        values
-    }
-
     /// One run with faults; tells what differs from what is expected.
-    pub async fn run(&mut self, workload: Workload, plan: Vec<Planned>, expected: &Expected) -> Result<(), String> {
-        let answered_late = patches_answered_late(&plan);
-        self.ask(workload, plan).await;
+    pub async fn run(&mut self, workload: Workload, plan: Vec<Planned>, expected: &Outcome) -> Result<(), String> {
+        self.ask(workload, plan.clone()).await;
         let settled = self.settle(workload, Some(&expected.snapshot)).await;
         self.met = self.traffic.met();
         let snapshot = settled.map_err(|why| Vec::from_iter(self.cut_off.take().into_iter().chain([why])).join("\n"))?;
-        let mut found = self.expected(snapshot);
-        for what in answered_late {
-            // The client itself sends it once more, which changes nothing if it still fits.
-            if let (Some(found), Some(expected)) = (found.made.get_mut(&what), expected.made.get(&what))
-                && *found == expected + 1
-            {
-                *found = *expected;
-            }
-        }
         let mut wrong = Vec::from_iter(self.cut_off.take());
-        if found.made != expected.made {
-            wrong.push(format!("made, and how often: {}", differing(&expected.made, &found.made)));
-        }
-        if found.deleted != expected.deleted {
-            wrong.push(format!("deleted: {:?} instead of {:?}", found.deleted, expected.deleted));
-        }
-        let mut more: Vec<_> = found.grave_statements.difference(&expected.grave_statements).collect();
-        // A password that nobody was given yet is lost with the operator that made it.
-        more.retain(|sql| {
-            !(matches!(workload, Workload::Create | Workload::Rotate) && sql.starts_with("ALTER ROLE \"tenant_T.n\" PASSWORD"))
-        });
-        if !more.is_empty() {
-            wrong.push(format!("statements that nobody asked for: {more:?}"));
-        }
+        wrong.extend(Outcome::of(&self.traffic, snapshot).differences(expected, workload, &plan));
         let panics = self.start.journal.panics();
         if !panics.is_empty() {
             wrong.push(format!("panics: {panics:?}"));
@@ -335,12 +214,12 @@ impl Lane {
         if !wrong.is_empty() {
             return Err(wrong.join("\n"));
         }
-        self.keep_secrets(workload).await?;
+        self.product.keeps(&self.cluster, workload).await?;
         self.stay(workload, &expected.snapshot).await
     }
 
     /// One run in which the operator ends while it makes the tenant, which is deleted before there is another operator; tells what is left of it.
-    pub async fn abandon(&mut self, planned: Planned, deleted: &Expected) -> Result<(), String> {
+    pub async fn abandon(&mut self, planned: Planned, deleted: &Outcome) -> Result<(), String> {
         self.ask(Workload::Create, vec![planned]).await;
         let began = Instant::now();
         while !self.traffic.is_crashed() && self.traffic.quiet_for() < QUIET_FOR_GOOD && began.elapsed() < self.limit() {
@@ -349,12 +228,12 @@ impl Lane {
         self.delete_tenant().await;
         let settled = self.settle(Workload::Delete, Some(&deleted.snapshot)).await;
         self.met = self.traffic.met();
-        self.secrets.clear();
+        self.product.forget();
         settled.map(|_| ())
     }
 
     /// A new operator finds a tenant whose status lost where its data is, on a server that lost its finalizer.
-    pub async fn begin_without_placement(&mut self, planned: Planned, expected: &Expected) -> Result<(), String> {
+    pub async fn begin_without_placement(&mut self, planned: Planned, expected: &Outcome) -> Result<(), String> {
         self.operator = None;
         self.cluster.merge_status("Tenant", None, &self.name, &json!({"status": {"database": null}})).await;
         self.cluster.merge("DatabaseServer", None, "main", &json!({"metadata": {"finalizers": null}})).await;
@@ -371,7 +250,7 @@ impl Lane {
         }
         self.start.journal.clear();
         self.cut_off = None;
-        self.generations = generations(&self.cluster.list("Deployment", Some(&format!("tenant-{}", self.tenants[0])), "").await);
+        self.product.begin(&self.cluster).await;
         self.traffic.begin(plan, self.version().await);
         if self.operator.is_none() {
             self.start_operator().await;
@@ -428,7 +307,7 @@ impl Lane {
             let ended = self.operator.take();
             let had_begun = ended.is_some();
             tokio::task::block_in_place(|| drop(ended));
-            if had_begun && let Err(why) = self.is_served().await {
+            if had_begun && let Err(why) = self.product.is_served(&self.cluster).await {
                 self.cut_off.get_or_insert(why);
             }
             self.traffic.revive();
@@ -467,60 +346,12 @@ impl Lane {
         if differs.is_empty() { Ok(()) } else { Err(format!("after a second look:\n{}", differs.join("\n"))) }
     }
 
-    fn expected(&self, snapshot: Snapshot) -> Expected {
-        let effects = self.traffic.effects();
-        let api = |method: &'static str| {
-            effects.iter().filter(move |effect| effect.side == Side::Api && effect.status < 300 && effect.what.starts_with(method))
-        };
-        let mut made = BTreeMap::new();
-        for effect in api("POST ").chain(api("PATCH ").filter(|effect| effect.what.contains("/secrets/"))) {
-            if !effect.what.ends_with("/events") {
-                *made.entry(effect.what.clone()).or_default() += 1;
-            }
-        }
-        let is_grave = |effect: &&Effect| {
-            effect.side == Side::Sql
-                && effect.status == 0
-                && ["DROP ", "PASSWORD", "TRUNCATE", "DELETE "].iter().any(|word| effect.what.contains(word))
-        };
-        Expected {
-            points: self.traffic.points(),
-            snapshot,
-            made,
-            deleted: api("DELETE ").map(|effect| effect.what.clone()).collect(),
-            grave_statements: effects.iter().filter(is_grave).map(|effect| effect.what.clone()).collect(),
-        }
-    }
-
     /// The newest resource version.
     async fn version(&self) -> u64 {
         let request = http::Request::get("/api/v1/namespaces?limit=1").body(Vec::new()).expect("a request");
         let list: Value = self.cluster.client.request(request).await.expect("namespaces");
         list["metadata"]["resourceVersion"].as_str().and_then(|version| version.parse().ok()).expect("a resource version")
     }
-}
-
-fn generations(objects: &[Value]) -> BTreeMap<String, i64> {
-    let generation = |object: &Value| object["metadata"]["generation"].as_i64().unwrap_or_default();
-    objects.iter().map(|object| (object["metadata"]["name"].as_str().unwrap_or_default().to_owned(), generation(object))).collect()
-}
-
-/// The patches that take effect, and are answered with 504.
-fn patches_answered_late(plan: &[Planned]) -> Vec<String> {
-    let what = |planned: &Planned| match &planned.place {
-        Place::Point(point) if planned.fault == Fault::TimedOut && point.what.starts_with("PATCH ") => Some(point.what.clone()),
-        _ => None,
-    };
-    plan.iter().filter_map(what).collect()
-}
-
-fn differing(expected: &BTreeMap<String, usize>, found: &BTreeMap<String, usize>) -> String {
-    let names: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
-    let lines = names.into_iter().filter_map(|name| {
-        let count = |all: &BTreeMap<String, usize>| all.get(name).copied().unwrap_or_default();
-        (count(expected) != count(found)).then(|| format!("{name}: {} instead of {}", count(found), count(expected)))
-    });
-    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// Answers every visitor that all is well.

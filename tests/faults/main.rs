@@ -15,7 +15,9 @@ mod controllers;
 mod lane;
 mod mask;
 mod operator;
+mod outcome;
 mod process;
+mod product;
 mod report;
 mod snapshot;
 mod sql;
@@ -25,7 +27,8 @@ mod traffic;
 mod workloads;
 
 use choice::Choice;
-use lane::{Expected, Lane};
+use lane::Lane;
+use outcome::Outcome;
 use report::Report;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Display;
@@ -95,8 +98,8 @@ fn leave(left: &Left) {
 }
 
 /// What each workload comes to without faults, in every lane.
-async fn rehearse(lanes: &mut [Lane], life: &[Workload]) -> BTreeMap<Workload, Expected> {
-    let mut all: BTreeMap<Workload, Expected> = BTreeMap::new();
+async fn rehearse(lanes: &mut [Lane], life: &[Workload]) -> BTreeMap<Workload, Outcome> {
+    let mut all: BTreeMap<Workload, Outcome> = BTreeMap::new();
     for lane in lanes.iter_mut() {
         for (number, workload) in life.repeat(REHEARSALS).into_iter().enumerate() {
             let found =
@@ -149,7 +152,7 @@ async fn campaign(choose: impl Fn(usize, &str) -> bool) -> Report {
 }
 
 /// Leads tenants through their life, each with the next faults that are left.
-async fn work(mut lane: Lane, choice: Arc<Choice>, expected: Arc<BTreeMap<Workload, Expected>>, left: Left, report: Arc<Mutex<Report>>) {
+async fn work(mut lane: Lane, choice: Arc<Choice>, expected: Arc<BTreeMap<Workload, Outcome>>, left: Left, report: Arc<Mutex<Report>>) {
     // What the lane was rehearsed with, or nothing.
     lane.begin_anew().await;
     while !is_empty(&left) {
@@ -262,7 +265,7 @@ async fn a_tenant_that_is_deleted_in_the_middle_of_its_creation_leaves_nothing()
 }
 
 /// Has one tenant after the other made, and deleted while it is.
-async fn abandon(mut lane: Lane, choice: Arc<Choice>, expected: Arc<BTreeMap<Workload, Expected>>, left: Left, report: Arc<Mutex<Report>>) {
+async fn abandon(mut lane: Lane, choice: Arc<Choice>, expected: Arc<BTreeMap<Workload, Outcome>>, left: Left, report: Arc<Mutex<Report>>) {
     begin_with_traces(&mut lane, &expected).await;
     while let Some((point, fault)) = next(&left, Workload::Create) {
         let planned = Planned { place: Place::Point(point.clone()), fault, met: false };
@@ -279,7 +282,7 @@ async fn abandon(mut lane: Lane, choice: Arc<Choice>, expected: Arc<BTreeMap<Wor
 }
 
 /// Begins anew with what a tenant leaves on what tenants share, which one that doesn't come so far doesn't leave.
-async fn begin_with_traces(lane: &mut Lane, expected: &BTreeMap<Workload, Expected>) {
+async fn begin_with_traces(lane: &mut Lane, expected: &BTreeMap<Workload, Outcome>) {
     lane.begin_anew().await;
     for workload in [Workload::Create, Workload::Delete] {
         let result = lane.run(workload, Vec::new(), &expected[&workload]).await;
@@ -303,7 +306,7 @@ async fn no_two_crashes_while_a_tenant_is_made_change_anything() {
 }
 
 /// Takes the next first crash, and tries it with every second one.
-async fn crash_twice(mut lane: Lane, expected: Arc<BTreeMap<Workload, Expected>>, first: Arc<AtomicU32>, report: Arc<Mutex<Report>>) {
+async fn crash_twice(mut lane: Lane, expected: Arc<BTreeMap<Workload, Outcome>>, first: Arc<AtomicU32>, report: Arc<Mutex<Report>>) {
     lane.begin_anew().await;
     loop {
         let first = first.fetch_add(1, Ordering::Relaxed) + 1;
