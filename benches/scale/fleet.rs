@@ -25,8 +25,10 @@ pub fn names(count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("c{number:04}")).collect()
 }
 
-/// Installs the sample product of the documentation.
+/// Installs the sample product of the documentation, on a server that has room for all of its tenants.
 pub fn install_product() {
+    let room = json!({"spec": {"capacity": {"tenants": 100_000}}}).to_string();
+    kubectl(&["patch", "databaseserver", "main", "--type", "merge", "--patch", &room]).expect("the server takes more");
     let file = |name: &str| format!("{}/examples/planner/manifests/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
     kubectl(&["apply", "--server-side", "--filename", &file("blueprint"), "--filename", &file("plans")]).expect("the planner");
 }
