@@ -16,6 +16,9 @@ const TOGETHER: Duration = Duration::from_millis(100);
 pub enum Urgency {
     /// Somebody changed this tenant, or something that is its own.
     Change,
+    /// It is new, and nothing was done for it yet. What was begun is brought to its end first: of a thousand new customers the first are served
+    /// soon, and not all of them at the same late moment.
+    Creation,
     /// Only time passed, or something changed that many tenants share.
     Resync,
 }
@@ -31,7 +34,7 @@ pub struct Queue {
 
 #[derive(Default)]
 struct Inner {
-    due: [BTreeSet<(Instant, String)>; 2],
+    due: [BTreeSet<(Instant, String)>; 3],
     entries: HashMap<String, Entry>,
     open: BTreeSet<Shard>,
 }
@@ -229,10 +232,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_people_changed_comes_before_what_only_grew_old() {
+    async fn what_people_changed_comes_before_what_is_new_and_before_what_only_grew_old() {
         let queue = queue();
         queue.push("old", Urgency::Resync);
-        queue.push("new", Urgency::Change);
+        queue.push("new", Urgency::Creation);
+        queue.push("changed", Urgency::Change);
+        assert_eq!(queue.next().await, "changed");
         assert_eq!(queue.next().await, "new");
         assert_eq!(queue.next().await, "old");
     }

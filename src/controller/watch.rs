@@ -3,7 +3,7 @@
 use super::StartError;
 use super::context::{Context, Writers};
 use super::hosts::Claimant;
-use super::observed::Live;
+use super::live::Live;
 use super::queue::Urgency;
 use crate::api::tenant::TenantStatus;
 use crate::api::{Blueprint, DatabaseServer, GROUP, Plan, Tenant, VERSION, labels};
@@ -119,7 +119,11 @@ fn tenant_changed(context: &Context, changed: &Changed) {
     context.grant_soon(&changed.name);
     if changed.is_news {
         context.usage_changed.notify_one();
-        context.queue.push(&changed.name, if changed.is_listed { urgency(context, &changed.name) } else { Urgency::Change });
+        let urgency = match urgency(context, &changed.name) {
+            Urgency::Resync if !changed.is_listed => Urgency::Change,
+            urgency => urgency,
+        };
+        context.queue.push(&changed.name, urgency);
     }
 }
 
@@ -358,12 +362,14 @@ pub fn wake_shard(context: &Context, shard: Shard) {
 
 /// Who is only listed, with nothing that was not looked at before, can wait for those whom somebody has changed.
 fn urgency(context: &Context, tenant: &str) -> Urgency {
-    let tenant = context.stores.tenants.get(&ObjectRef::new(tenant));
-    let is_observed = tenant.is_some_and(|tenant| {
-        let observed = tenant.status.as_ref().map(|status| status.observed_generation);
-        observed.is_some() && observed == tenant.metadata.generation && tenant.metadata.deletion_timestamp.is_none()
-    });
-    if is_observed { Urgency::Resync } else { Urgency::Change }
+    let Some(tenant) = context.stores.tenants.get(&ObjectRef::new(tenant)) else { return Urgency::Change };
+    let observed = tenant.status.as_ref().map(|status| status.observed_generation).filter(|generation| *generation >= 0);
+    match observed {
+        _ if tenant.metadata.deletion_timestamp.is_some() => Urgency::Change,
+        None => Urgency::Creation,
+        Some(_) if observed == tenant.metadata.generation => Urgency::Resync,
+        Some(_) => Urgency::Change,
+    }
 }
 
 /// Wakes tenants that share what was changed. One that somebody has changed by itself doesn't wait for them.
