@@ -56,6 +56,9 @@ struct Options {
     /// Measures nothing and writes docs/performance.md anew from what was measured last.
     #[arg(long)]
     report: bool,
+    /// Goes on where a measurement ended before its end, if commit, machine and all else that was asked for are the same.
+    #[arg(long)]
+    resume: bool,
     /// A single run, in the environment that the bench made for it: what to do, as JSON, and where the result goes.
     #[arg(long, hide = true, num_args = 2)]
     run: Vec<String>,
@@ -103,16 +106,14 @@ async fn run(spec: Spec) -> Run {
 
 /// All runs: first how many requests in flight suit the bare client best, then the operator and the bare client in turns.
 fn measure(options: &Options) -> Results {
-    let mut stage = Stage::new(options.postgres.clone());
-    let (begun, beside) = (jiff::Zoned::now(), machine::load());
+    let mut series = Series::begin(options);
     let sizes = if options.quick { vec![30] } else { options.tenants.clone() };
     let (smallest, largest) = (sizes.iter().min().copied().unwrap_or_default(), sizes.iter().max().copied().unwrap_or_default());
-    let mut runs = Vec::new();
     let mut best = 16;
     if !options.without_bare {
         let tried = if options.quick { vec![16] } else { vec![8, 16, 32] };
-        runs.extend(tried.into_iter().map(|in_flight| stage.run(&Spec::Bare { tenants: smallest, in_flight })));
-        best = results::best_in_flight(&runs).unwrap_or(best);
+        tried.into_iter().for_each(|in_flight| series.run(&Spec::Bare { tenants: smallest, in_flight }));
+        best = results::best_in_flight(&series.results.runs).unwrap_or(best);
     }
     for tenants in sizes {
         let turns = match () {
@@ -135,9 +136,54 @@ fn measure(options: &Options) -> Results {
                     Spec::Operated { tenants, after, profile: options.profile && turn == last }
                 }
             };
-            runs.push(stage.run(&spec));
+            series.run(&spec);
         }
     }
-    let (begun, machine, commit) = (begun.strftime("%Y-%m-%d").to_string(), machine::describe(), machine::commit());
-    Results { begun, machine, commit, postgres: stage.postgres, beside, runs }
+    let _ = std::fs::remove_file(unfinished());
+    series.results
+}
+
+/// Runs one after another. What was measured is kept after each, so that an hour isn't lost with its last run.
+struct Series {
+    stage: Stage,
+    /// Runs of before that weren't asked for yet.
+    earlier: std::vec::IntoIter<Run>,
+    results: Results,
+}
+
+impl Series {
+    fn begin(options: &Options) -> Self {
+        let (begun, commit) = (jiff::Zoned::now().strftime("%Y-%m-%d").to_string(), machine::commit());
+        let (machine, beside, asked) =
+            (machine::describe(), machine::load(), format!("{options:?}").replace("resume: true", "resume: false"));
+        let mut results = Results { begun, machine, commit, asked, beside, postgres: String::new(), runs: Vec::new() };
+        let mut earlier = Vec::new();
+        if options.resume {
+            let text = std::fs::read_to_string(unfinished()).expect("a measurement that didn't come to its end");
+            let mut before: Results = serde_json::from_str(&text).expect("its results");
+            let is_same = (&before.commit, &before.machine, &before.asked) == (&results.commit, &results.machine, &results.asked);
+            assert!(
+                is_same,
+                "what was measured before was another commit, machine or question: {} {} {}",
+                before.commit, before.machine, before.asked
+            );
+            earlier = std::mem::take(&mut before.runs);
+            results = before;
+        }
+        Self { stage: Stage::new(options.postgres.clone()), earlier: earlier.into_iter(), results }
+    }
+
+    fn run(&mut self, spec: &Spec) {
+        let run = self.earlier.next().unwrap_or_else(|| self.stage.run(spec));
+        self.results.runs.push(run);
+        if !self.stage.postgres.is_empty() {
+            self.results.postgres.clone_from(&self.stage.postgres);
+        }
+        std::fs::write(unfinished(), serde_json::to_string_pretty(&self.results).expect("JSON")).expect("the results are kept");
+    }
+}
+
+/// Where the results are as long as there are runs to come.
+fn unfinished() -> PathBuf {
+    folder().join("unfinished.json")
 }

@@ -347,5 +347,6 @@ pub fn write(results: &Results) {
     let (before, rest) = text.split_once(BEGIN).expect("the place for the table in docs/performance.md");
     let (_, after) = rest.split_once(END).expect("the end of the table in docs/performance.md");
     plot::draw(&Runs::of(results), &docs.join("performance.svg"));
-    std::fs::write(page, format!("{before}{BEGIN}\n\n{}\n{END}{after}", table(results))).expect("docs/performance.md is written");
+    let plot = "![Time, memory and start against the number of tenants](performance.svg)";
+    std::fs::write(page, format!("{before}{BEGIN}\n\n{}\n{plot}\n\n{END}{after}", table(results))).expect("docs/performance.md is written");
 }

@@ -69,6 +69,9 @@ pub struct Results {
     pub begun: String,
     pub machine: String,
     pub commit: String,
+    /// With which options.
+    #[serde(default)]
+    pub asked: String,
     pub postgres: String,
     /// What else the machine did.
     pub beside: String,
