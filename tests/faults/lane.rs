@@ -76,7 +76,7 @@ impl Lane {
         postgres.database = name.clone();
         let start = Start { api, door: open_door(traffic.clone()).await, traffic: traffic.clone(), journal, as_process: false };
         let mut lane = Self {
-            product: Product::new(&postgres, &name),
+            product: Product::new(&postgres),
             tenants: vec![name.clone()],
             name,
             cluster,
@@ -250,7 +250,7 @@ impl Lane {
         }
         self.start.journal.clear();
         self.cut_off = None;
-        self.product.begin(&self.cluster).await;
+        self.product.begin(&self.cluster, &self.tenants[0]).await;
         self.traffic.begin(plan, self.version().await);
         if self.operator.is_none() {
             self.start_operator().await;

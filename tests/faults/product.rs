@@ -15,32 +15,33 @@ pub struct Product {
     host: String,
     port: u16,
     database: String,
-    /// The first tenant's namespace.
+    /// The namespace of the tenant that tells for all.
     namespace: String,
     /// The values of the tenants' Secrets at the end of the last run.
     secrets: Values,
     /// The rows that each tenant's product has written, by namespace.
     rows: BTreeMap<String, u32>,
-    /// The generations of the first tenant's Deployments when the run began: one that has another since was given what its Secret then said.
+    /// The generations of its Deployments when the run began: one that has another since was given what its Secret then said.
     generations: BTreeMap<String, i64>,
 }
 
 impl Product {
-    /// The product of this tenant, and of others in the same database.
-    pub fn new(postgres: &Postgres, tenant: &str) -> Self {
+    /// The product of tenants whose data is here.
+    pub fn new(postgres: &Postgres) -> Self {
         Self {
             host: postgres.host.clone(),
             port: postgres.port,
             database: postgres.database.clone(),
-            namespace: format!("tenant-{tenant}"),
+            namespace: String::new(),
             secrets: Values::new(),
             rows: BTreeMap::new(),
             generations: BTreeMap::new(),
         }
     }
 
-    /// A run begins.
-    pub async fn begin(&mut self, cluster: &Cluster) {
+    /// A run begins, in which this tenant tells for all.
+    pub async fn begin(&mut self, cluster: &Cluster, tenant: &str) {
+        self.namespace = format!("tenant-{tenant}");
         self.generations = generations(&cluster.list("Deployment", Some(&self.namespace), "").await);
     }
 
@@ -90,7 +91,7 @@ impl Product {
     }
 
     /// Whenever the operator ends, pods that run can go on using their database, and so can those that start meanwhile: a Deployment that wasn't
-    /// changed yet has pods with the login of before. The first tenant tells for all.
+    /// changed yet has pods with the login of before.
     pub async fn is_served(&self, cluster: &Cluster) -> Result<(), String> {
         let deployments = cluster.list("Deployment", Some(&self.namespace), "").await;
         if deployments.is_empty() {
