@@ -29,7 +29,7 @@ use stage::Stage;
 use std::path::PathBuf;
 
 /// Measures the operator at scale and writes docs/performance.md.
-#[derive(Parser, Debug)]
+#[derive(Parser, Clone, Debug)]
 #[command(name = "dev/bench", max_term_width = 120)]
 struct Options {
     /// How many tenants; all that needs long is measured at the last number.
@@ -57,7 +57,7 @@ struct Options {
     #[arg(long)]
     report: bool,
     /// Goes on where a measurement ended before its end, if commit, machine and all else that was asked for are the same.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["quick", "brief", "report"])]
     resume: bool,
     /// A single run, in the environment that the bench made for it: what to do, as JSON, and where the result goes.
     #[arg(long, hide = true, num_args = 2)]
@@ -84,9 +84,16 @@ fn main() {
     }
     let results = measure(&options);
     println!("{}", report::table(&results));
-    if !options.quick && !options.brief {
+    if options.counts() {
         std::fs::write(kept, serde_json::to_string_pretty(&results).expect("JSON")).expect("the results are kept");
         report::write(&results);
+    }
+}
+
+impl Options {
+    /// Whether what is measured is kept.
+    fn counts(&self) -> bool {
+        !self.quick && !self.brief
     }
 }
 
@@ -139,13 +146,14 @@ fn measure(options: &Options) -> Results {
             series.run(&spec);
         }
     }
-    let _ = std::fs::remove_file(unfinished());
-    series.results
+    series.end()
 }
 
-/// Runs one after another. What was measured is kept after each, so that an hour isn't lost with its last run.
+/// Runs one after another. What counts is kept after each, so that an hour isn't lost with its last run.
 struct Series {
     stage: Stage,
+    /// Where the results are as long as there are runs to come.
+    unfinished: Option<PathBuf>,
     /// Runs of before that weren't asked for yet.
     earlier: std::vec::IntoIter<Run>,
     results: Results,
@@ -153,13 +161,19 @@ struct Series {
 
 impl Series {
     fn begin(options: &Options) -> Self {
-        let (begun, commit) = (jiff::Zoned::now().strftime("%Y-%m-%d").to_string(), machine::commit());
-        let (machine, beside, asked) =
-            (machine::describe(), machine::load(), format!("{options:?}").replace("resume: true", "resume: false"));
-        let mut results = Results { begun, machine, commit, asked, beside, postgres: String::new(), runs: Vec::new() };
+        let unfinished = folder().join("unfinished.json");
+        let mut results = Results {
+            begun: jiff::Zoned::now().strftime("%Y-%m-%d").to_string(),
+            machine: machine::describe(),
+            commit: machine::commit(),
+            asked: format!("{:?}", Options { resume: false, ..options.clone() }),
+            postgres: String::new(),
+            beside: machine::load(),
+            runs: Vec::new(),
+        };
         let mut earlier = Vec::new();
         if options.resume {
-            let text = std::fs::read_to_string(unfinished()).expect("a measurement that didn't come to its end");
+            let text = std::fs::read_to_string(&unfinished).expect("a measurement that didn't come to its end");
             let mut before: Results = serde_json::from_str(&text).expect("its results");
             let is_same = (&before.commit, &before.machine, &before.asked) == (&results.commit, &results.machine, &results.asked);
             assert!(
@@ -170,7 +184,8 @@ impl Series {
             earlier = std::mem::take(&mut before.runs);
             results = before;
         }
-        Self { stage: Stage::new(options.postgres.clone()), earlier: earlier.into_iter(), results }
+        let unfinished = options.counts().then_some(unfinished);
+        Self { stage: Stage::new(options.postgres.clone()), unfinished, earlier: earlier.into_iter(), results }
     }
 
     fn run(&mut self, spec: &Spec) {
@@ -179,11 +194,15 @@ impl Series {
         if !self.stage.postgres.is_empty() {
             self.results.postgres.clone_from(&self.stage.postgres);
         }
-        std::fs::write(unfinished(), serde_json::to_string_pretty(&self.results).expect("JSON")).expect("the results are kept");
+        if let Some(file) = &self.unfinished {
+            std::fs::write(file, serde_json::to_string_pretty(&self.results).expect("JSON")).expect("the results are kept");
+        }
     }
-}
 
-/// Where the results are as long as there are runs to come.
-fn unfinished() -> PathBuf {
-    folder().join("unfinished.json")
+    fn end(self) -> Results {
+        if let Some(file) = &self.unfinished {
+            let _ = std::fs::remove_file(file);
+        }
+        self.results
+    }
 }

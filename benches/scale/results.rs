@@ -70,7 +70,6 @@ pub struct Results {
     pub machine: String,
     pub commit: String,
     /// With which options.
-    #[serde(default)]
     pub asked: String,
     pub postgres: String,
     /// What else the machine did.
