@@ -360,9 +360,12 @@ pub fn wake_shard(context: &Context, shard: Shard) {
     wake_as(context, |tenant| context.holdings.count().shard_of(&tenant.name_any()) == shard, urgency);
 }
 
-/// Who is only listed, with nothing that was not looked at before, can wait for those whom somebody has changed.
 fn urgency(context: &Context, tenant: &str) -> Urgency {
-    let Some(tenant) = context.stores.tenants.get(&ObjectRef::new(tenant)) else { return Urgency::Change };
+    context.stores.tenants.get(&ObjectRef::new(tenant)).map_or(Urgency::Change, |tenant| urgency_of(&tenant))
+}
+
+/// Who was never looked at comes after those for whom something was begun; who was looked at as it is can wait for all whom somebody has changed.
+fn urgency_of(tenant: &Tenant) -> Urgency {
     let observed = tenant.status.as_ref().map(|status| status.observed_generation).filter(|generation| *generation >= 0);
     match observed {
         _ if tenant.metadata.deletion_timestamp.is_some() => Urgency::Change,
@@ -404,4 +407,28 @@ async fn objects(context: Arc<Context>, kind: Kind, lists: Lists) {
         Event::Delete(object) => context.inventory.forget(&kind, &object).iter().for_each(look_soon),
     };
     lists.follow(api, watcher::Config::default().page_size(PAGE_SIZE).labels(&ours), take_in).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_new_waits_for_what_was_begun_and_what_is_known_for_both() {
+        let urgency = |generation: i64, observed: Option<i64>, deleted: bool| {
+            let spec = serde_json::from_value(json!({"displayName": "A", "blueprint": "b", "plan": "p"})).unwrap();
+            let mut tenant = Tenant::new("acme", spec);
+            tenant.metadata.generation = Some(generation);
+            tenant.metadata.deletion_timestamp =
+                deleted.then(|| k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::now()));
+            tenant.status = observed.map(|observed_generation| TenantStatus { observed_generation, ..Default::default() });
+            urgency_of(&tenant)
+        };
+        assert_eq!(urgency(1, None, false), Urgency::Creation);
+        assert_eq!(urgency(1, Some(-1), false), Urgency::Creation, "the schema's default, before the first look");
+        assert_eq!(urgency(1, Some(1), false), Urgency::Resync);
+        assert_eq!(urgency(2, Some(1), false), Urgency::Change);
+        assert_eq!(urgency(1, None, true), Urgency::Change);
+    }
 }
