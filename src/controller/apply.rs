@@ -112,12 +112,11 @@ impl Applier<'_> {
             content["spec"]["replicas"] = replicas.into();
         }
         let parameters = PostParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
-        let request = Request::new(api.resource_url());
+        let (request, body) = (Request::new(api.resource_url()), content.to_string().into_bytes());
         loop {
-            let request = request.create(&parameters, content.to_string().into_bytes()).map_err(kube::Error::BuildRequest);
-            let answer = match request {
+            let answer = match request.create(&parameters, body.clone()) {
                 Ok(request) => self.client.request::<Live>(request).await,
-                Err(error) => Err(error),
+                Err(error) => Err(kube::Error::BuildRequest(error)),
             };
             match answer {
                 Ok(created) => {

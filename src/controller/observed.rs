@@ -111,25 +111,21 @@ impl Observed {
 /// The status, where it counts, and of the rest the parts that are looked at beside it.
 fn state(kind: &Kind, fields: &[(String, Box<RawValue>)]) -> String {
     let counts = WITH_STATUS.contains(kind);
-    let parts = |field: &str| match field {
-        "metadata" if counts => ["annotations", "finalizers", "generation"].as_slice(),
-        "metadata" => &["finalizers"],
-        "spec" if counts => &["hostnames", "replicas", "rules"],
-        _ => &[],
+    let kept = |field: &str, value: &RawValue| match field {
+        "status" if counts => Some(value.get().to_owned()),
+        "metadata" if counts => Some(parts(value, &["annotations", "finalizers", "generation"])),
+        "metadata" => Some(parts(value, &["finalizers"])),
+        "spec" if counts => Some(parts(value, &["hostnames", "replicas", "rules"])),
+        _ => None,
     };
-    let of = |field: &str, value: &RawValue| {
-        let all: BTreeMap<&str, &RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
-        object(all.iter().filter(|(name, _)| parts(field).contains(name)).map(|(name, value)| (*name, value.get())))
-    };
-    let kept: Vec<_> = fields
-        .iter()
-        .filter_map(|(field, value)| match field.as_str() {
-            "status" if counts => Some((field.as_str(), value.get().to_owned())),
-            field if !parts(field).is_empty() => Some((field, of(field, value))),
-            _ => None,
-        })
-        .collect();
+    let kept: Vec<_> = fields.iter().filter_map(|(field, value)| Some((field.as_str(), kept(field, value)?))).collect();
     object(kept.iter().map(|(field, value)| (*field, value.as_str())))
+}
+
+/// These fields of an object of JSON.
+fn parts(value: &RawValue, names: &[&str]) -> String {
+    let all: BTreeMap<String, &RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+    object(all.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(name, value)| (name.as_str(), value.get())))
 }
 
 /// An object of JSON, from its fields and their values as JSON.
