@@ -54,6 +54,17 @@ pub enum ApplyError {
     },
 }
 
+/// What it took to bring an object to what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was so already.
+    Nothing,
+    /// There was none, and this very request made it.
+    Created,
+    /// It was otherwise.
+    Changed,
+}
+
 /// Writes for one tenant.
 pub struct Applier<'a> {
     /// The API server.
@@ -67,45 +78,45 @@ pub struct Applier<'a> {
 }
 
 impl Applier<'_> {
-    /// Brings one object to what is wanted; tells whether that took a write.
+    /// Brings one object to what is wanted.
     ///
     /// # Errors
     /// Where it isn't the tenant's, or the API server doesn't take it.
-    pub async fn apply(&self, desired: &Object) -> Result<bool, ApplyError> {
+    pub async fn apply(&self, desired: &Object) -> Result<Written, ApplyError> {
         let digest = desired.digest();
         let known = self.inventory.get(&desired.key);
         if known.as_ref().is_some_and(|known| known.is_known_to_be(&digest)) {
-            return Ok(false);
+            return Ok(Written::Nothing);
         }
         let observed = match known {
             Some(known) if !known.is_whole() => self.get(&desired.key).await?.map(Arc::new),
             known => known,
         };
         let desired = desired.clone().annotated(labels::APPLIED, &digest);
-        let changed = self.apply_unmarked(&desired, observed.as_deref()).await?;
+        let written = self.apply_unmarked(&desired, observed.as_deref()).await?;
         // What came of a write is compared at once, because until then all of it is kept.
-        let is_as_wanted = |now: &Arc<Observed>| match changed {
-            true => self.is_as_wanted(&desired, now),
-            false => observed.as_ref().is_some_and(|observed| observed.resource_version == now.resource_version),
+        let is_as_wanted = |now: &Arc<Observed>| match written {
+            Written::Created | Written::Changed => self.is_as_wanted(&desired, now),
+            Written::Nothing => observed.as_ref().is_some_and(|observed| observed.resource_version == now.resource_version),
         };
         if let Some(now) = self.inventory.get(&desired.key).filter(is_as_wanted) {
             now.was_found_to_be(digest);
         }
-        Ok(changed)
+        Ok(written)
     }
 
     /// The same without a digest in an annotation, which for a Secret would be a digest of its values.
     ///
     /// # Errors
     /// Where it isn't the tenant's, or the API server doesn't take it.
-    pub async fn apply_unmarked(&self, desired: &Object, observed: Option<&Observed>) -> Result<bool, ApplyError> {
+    pub async fn apply_unmarked(&self, desired: &Object, observed: Option<&Observed>) -> Result<Written, ApplyError> {
         match observed {
             Some(observed) => self.update(desired, observed).await,
             None => self.create(desired).await,
         }
     }
 
-    async fn create(&self, desired: &Object) -> Result<bool, ApplyError> {
+    async fn create(&self, desired: &Object) -> Result<Written, ApplyError> {
         let api = self.api(&desired.key);
         let mut content = desired.content.clone();
         if let Some(replicas) = desired.starting_replicas {
@@ -121,7 +132,7 @@ impl Applier<'_> {
             match answer {
                 Ok(created) => {
                     self.inventory.record(&desired.key.kind, created);
-                    return Ok(true);
+                    return Ok(Written::Created);
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => break,
                 Err(kube::Error::Api(status)) if status.code == 403 && is_ending(&status) => {
@@ -147,7 +158,7 @@ impl Applier<'_> {
         observed.owner.as_deref() == Some(self.uid) && !observed.deleting && observed.content().is_some_and(is_within)
     }
 
-    async fn update(&self, desired: &Object, observed: &Observed) -> Result<bool, ApplyError> {
+    async fn update(&self, desired: &Object, observed: &Observed) -> Result<Written, ApplyError> {
         let key = &desired.key;
         if observed.owner.as_deref() != Some(self.uid) {
             return Err(ApplyError::NotOurs { key: key.clone() });
@@ -160,12 +171,12 @@ impl Applier<'_> {
         let parts = parts_that_differ(desired, &live);
         if !parts.is_empty() {
             let replaced = self.replace(desired, observed, &parts).await.map_err(|error| self.failed(key, error))?;
-            return self.apply_rest(desired, &replaced).await.map(|()| true);
+            return self.apply_rest(desired, &replaced).await.map(|()| Written::Changed);
         }
         if is_within(&desired.content, &live) {
-            return Ok(false);
+            return Ok(Written::Nothing);
         }
-        self.apply_rest(desired, observed).await.map(|()| true)
+        self.apply_rest(desired, observed).await.map(|()| Written::Changed)
     }
 
     /// Applies what is wanted, if anything of it isn't so yet.

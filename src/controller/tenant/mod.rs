@@ -15,7 +15,7 @@ mod status;
 
 pub use memory::Memory;
 
-use super::apply::Applier;
+use super::apply::{Applier, Written};
 use super::context::Context;
 use super::holdings::Holding;
 use super::servers::{Reachable, ServerError};
@@ -105,11 +105,13 @@ struct Pass<'a> {
     uid: String,
     /// When this pass let the operator into the tenant's namespace, if it did.
     let_in: OnceLock<Instant>,
+    /// Set if it was this pass that made the tenant's namespace: then nothing of the tenant's is in it but what this pass wrote.
+    made_namespace: OnceLock<()>,
 }
 
 impl<'a> Pass<'a> {
     fn new(context: &'a Context, holding: &'a Holding, tenant: &'a Tenant) -> Self {
-        Self { context, holding, tenant, uid: tenant.uid().unwrap_or_default(), let_in: OnceLock::new() }
+        Self { context, holding, tenant, uid: tenant.uid().unwrap_or_default(), let_in: OnceLock::new(), made_namespace: OnceLock::new() }
     }
 
     /// Sets the finalizer before anything is made, so that nothing is left behind however early the Tenant is deleted.
@@ -140,7 +142,9 @@ impl<'a> Pass<'a> {
 
         let settings = &self.context.configuration.settings;
         let mut rendered = render::render(&instance, settings, None);
-        self.apply(&rendered.namespace).await?;
+        if self.apply(&rendered.namespace).await? == Written::Created {
+            let _ = self.made_namespace.set(());
+        }
         self.enter(&rendered).await?;
         self.apply_all(&rendered.foundation).await?;
         let secrets = secrets::ensure(self, &instance, server.as_deref()).await?;
@@ -298,7 +302,7 @@ impl<'a> Pass<'a> {
     /// Lets the operator into the namespace. Until the API server has learned of that it refuses everything there, so one object finds out when it
     /// has, and the others follow.
     async fn enter(&self, rendered: &Rendered) -> Result<(), Stop> {
-        if self.apply(&rendered.access).await? {
+        if self.apply(&rendered.access).await? != Written::Nothing {
             let _ = self.let_in.set(Instant::now());
             if let Some(first) = rendered.foundation.first() {
                 // What is wrong with it is said when all of them are written.
@@ -308,10 +312,10 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Brings one object to what is wanted; tells whether that took a write.
-    async fn apply(&self, object: &Object) -> Result<bool, Stop> {
+    /// Brings one object to what is wanted.
+    async fn apply(&self, object: &Object) -> Result<Written, Stop> {
         let written = self.applier().apply(object).await?;
-        if written {
+        if written != Written::Nothing {
             self.context.metrics.wrote();
             tracing::debug!(tenant = self.tenant.name_any(), object = %object.key, "written");
         }

@@ -3,7 +3,7 @@
 use super::Pass;
 use super::assess::{Step, Stop};
 use crate::api::{DatabaseServer, labels};
-use crate::controller::apply::ApplyError;
+use crate::controller::apply::{ApplyError, Written};
 use crate::controller::observed::Observed;
 use crate::database::{Login, generate_password, is_password};
 use crate::instance::names::{NAMESPACE_PREFIX, TenantName, login_number};
@@ -78,7 +78,7 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&Databa
     let mut parts = vec![digest::of(&generated.0)];
     let (mut login, mut rotating) = (None, false);
     if let (Some(database), Some(server)) = (&instance.database, server) {
-        let found = read(pass, instance, render::DATABASE_SECRET).await?;
+        let found = before(pass, instance, render::DATABASE_SECRET).await?;
         let chosen = choose_login(&instance.name, found.as_ref(), rotation, authority);
         let next = Login { name: chosen.username.clone(), password: chosen.password.clone() };
         // A login of a higher number had others before it, and any of them may still be in use.
@@ -93,7 +93,7 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&Databa
         login = Some(next);
     }
     if let Some(content) = pull_secret {
-        let found = read(pass, instance, render::PULL_SECRET).await?;
+        let found = before(pass, instance, render::PULL_SECRET).await?;
         write(pass, &render::pull_secret(instance, &content), found).await?;
     }
     let read_again = Instant::now() + Duration::from_secs(rand::random_range(READ_EVERY));
@@ -120,12 +120,12 @@ async fn generated(pass: &Pass<'_>, instance: &Instance) -> Result<SecretContent
     if instance.generated_secrets.is_empty() {
         return Ok(SecretContent::default());
     }
-    let found = read(pass, instance, render::GENERATED_SECRET).await?;
+    let found = before(pass, instance, render::GENERATED_SECRET).await?;
     let mut content = SecretContent(BTreeMap::new());
-    let before = found.as_ref().map(content_of).unwrap_or_default();
+    let values = found.as_ref().map(content_of).unwrap_or_default();
     for secret in &instance.generated_secrets {
         let value =
-            before.0.get(&secret.env).filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| {
+            values.0.get(&secret.env).filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| {
                 rand::rng().sample_iter(Alphanumeric).take(usize::try_from(secret.generate.length).unwrap_or(50)).collect()
             });
         content.0.insert(secret.env.clone(), value);
@@ -206,6 +206,14 @@ pub async fn hide(pass: &Pass<'_>, instance: &Instance, mut text: String) -> Res
     Ok(text)
 }
 
+/// What there is of a Secret before this pass writes it.
+async fn before(pass: &Pass<'_>, instance: &Instance, name: &str) -> Result<Option<Observed>, Stop> {
+    match pass.made_namespace.get() {
+        Some(()) => Ok(None),
+        None => read(pass, instance, name).await,
+    }
+}
+
 async fn read(pass: &Pass<'_>, instance: &Instance, name: &str) -> Result<Option<Observed>, Stop> {
     let key = ObjectKey { kind: Kind::SECRET, namespace: Some(instance.namespace.clone()), name: name.to_owned() };
     match pass.applier().get(&key).await? {
@@ -216,7 +224,7 @@ async fn read(pass: &Pass<'_>, instance: &Instance, name: &str) -> Result<Option
 }
 
 async fn write(pass: &Pass<'_>, secret: &Object, found: Option<Observed>) -> Result<(), Stop> {
-    if pass.applier().apply_unmarked(secret, found.as_ref()).await? {
+    if pass.applier().apply_unmarked(secret, found.as_ref()).await? != Written::Nothing {
         pass.context.metrics.wrote();
     }
     Ok(())
