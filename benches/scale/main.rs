@@ -35,9 +35,6 @@ struct Options {
     /// How many tenants; all that needs long is measured at the last number.
     #[arg(long, value_delimiter = ',', default_value = "100,300,1000")]
     tenants: Vec<usize>,
-    /// Up to how many tenants the operator and the bare client take turns twice (A-B-B-A); beyond, once (B-A).
-    #[arg(long, default_value_t = 300)]
-    twice_up_to: usize,
     /// Thirty tenants and short looks, to see within three minutes whether the bench itself works. Nothing is written.
     #[arg(long)]
     quick: bool,
@@ -125,8 +122,8 @@ fn measure(options: &Options) -> Results {
     for tenants in sizes {
         let turns = match () {
             () if options.without_bare => "A",
-            () if tenants <= options.twice_up_to && !options.quick => "ABBA",
-            () => "BA",
+            () if options.quick => "BA",
+            () => "ABBA",
         };
         let last = turns.len() - 1;
         for (turn, side) in turns.char_indices() {
