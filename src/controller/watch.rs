@@ -26,10 +26,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Objects of a page. There are some fifteen lists at once, and an object as it comes takes ten times the memory of what is kept of it. A
+/// Objects of a page. There are some fifteen lists at once, and an object as it comes takes several times the memory of what is kept of it. Smaller
+/// pages save little of that, and with thousands of objects the requests for them take longer than the objects do. A
 /// [streamed list](https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists) would have one object at a time, but the library
 /// asks for one from version 0 on, which may be of the past.
-const PAGE_SIZE: u32 = 50;
+const PAGE_SIZE: u32 = 250;
 
 /// All watches. They begin, and begin anew, when a shard is taken over: what its former holder wrote last has to be seen before anything is
 /// decided, and a watch may be behind.
