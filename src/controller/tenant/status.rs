@@ -17,7 +17,8 @@ use tokio::time::Instant;
 const UNDER_WAY: [&str; 8] =
     ["Deleting", "Deploying", "Ending", "Migrating", "NotDeployed", "NotRouted", "Suspending", "WaitingForMigration"];
 
-/// Changes of reasons are gathered for so long.
+/// Changes of reasons are gathered for so long, and longer for who has been on the way for longer: what comes up in a minute isn't watched second
+/// by second, and each write is one of thousands where a thousand tenants come up at once.
 const GATHER_REASONS: Duration = Duration::from_secs(3);
 /// Changes of nothing but words are.
 const GATHER_MESSAGES: Duration = Duration::from_secs(10);
@@ -38,7 +39,8 @@ pub async fn write(pass: &Pass<'_>, assessment: &Assessment) -> Result<Option<Du
     }
     if let Some(written) = context.memory.of(uid).status_written
         && !assessment.is_stopped()
-        && let Some(left) = may_wait(&before, &status).checked_sub(written.elapsed()).filter(|left| !left.is_zero())
+        && let Some(left) =
+            may_wait(&before, &status, on_the_way(&before, &now)).checked_sub(written.elapsed()).filter(|left| !left.is_zero())
     {
         return Ok(Some(left));
     }
@@ -60,8 +62,15 @@ pub async fn write(pass: &Pass<'_>, assessment: &Assessment) -> Result<Option<Du
     Ok(None)
 }
 
+/// Since when it isn't ready.
+fn on_the_way(status: &TenantStatus, now: &Time) -> Duration {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY && condition.status != "True");
+    let since = ready.map(|ready| now.0.duration_since(ready.last_transition_time.0));
+    since.and_then(|since| Duration::try_from(since).ok()).unwrap_or_default()
+}
+
 /// How long after the last write this change of the status may be written.
-fn may_wait(before: &TenantStatus, after: &TenantStatus) -> Duration {
+fn may_wait(before: &TenantStatus, after: &TenantStatus, on_the_way: Duration) -> Duration {
     // Where the data is, and which hosts it has, can't be found out again; versions can.
     let fields = |status: &TenantStatus| (status.database.clone(), status.hosts.clone(), status.observed_generation);
     let matters = |status: &TenantStatus| [conditions::READY, conditions::STALLED].map(|kind| is_true(&status.conditions, kind));
@@ -72,7 +81,11 @@ fn may_wait(before: &TenantStatus, after: &TenantStatus) -> Duration {
         status.conditions.iter().map(|condition| (condition.type_.clone(), condition.status.clone(), condition.reason.clone())).collect()
     };
     let versions = |status: &TenantStatus| (status.version.clone(), status.migration.clone());
-    if reasons(before) != reasons(after) || versions(before) != versions(after) { GATHER_REASONS } else { GATHER_MESSAGES }
+    if reasons(before) != reasons(after) || versions(before) != versions(after) {
+        on_the_way.clamp(GATHER_REASONS, GATHER_MESSAGES)
+    } else {
+        GATHER_MESSAGES
+    }
 }
 
 /// Tells people. Who reads no Events misses nothing that the status doesn't say, so a failure is only logged.
@@ -130,6 +143,7 @@ mod tests {
     #[test]
     fn what_people_and_tools_wait_for_is_written_at_once() {
         let rolling = status(false, "Deploying", Some(RECONCILING), "1");
+        let may_wait = |before: &TenantStatus, after: &TenantStatus| may_wait(before, after, Duration::ZERO);
         assert_eq!(may_wait(&rolling, &status(true, "Ready", None, "1")), Duration::ZERO);
         let placed = TenantStatus { hosts: vec!["a.com".into()], ..rolling.clone() };
         assert_eq!(may_wait(&rolling, &placed), Duration::ZERO);
@@ -139,6 +153,16 @@ mod tests {
         let mut words = rolling.clone();
         words.conditions[0].message = "1 of 2 pods".into();
         assert_eq!(may_wait(&rolling, &words), GATHER_MESSAGES);
+    }
+
+    #[test]
+    fn the_longer_it_has_been_on_the_way_the_longer_its_reasons_are_gathered() {
+        let rolling = status(false, "Deploying", Some(RECONCILING), "1");
+        let after = |seconds| may_wait(&rolling, &status(false, "NotAnswering", Some(RECONCILING), "1"), Duration::from_secs(seconds));
+        assert_eq!([after(1), after(6), after(3600)], [GATHER_REASONS, Duration::from_secs(6), GATHER_MESSAGES]);
+        let later = Time(jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(7));
+        assert_eq!(on_the_way(&rolling, &later), Duration::from_secs(7));
+        assert_eq!(on_the_way(&status(true, "Ready", None, "1"), &later), Duration::ZERO);
     }
 
     #[test]
