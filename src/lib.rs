@@ -14,5 +14,6 @@ pub mod controller;
 pub mod database;
 pub mod instance;
 pub mod lease;
+pub mod release;
 pub mod shards;
 pub mod telemetry;

@@ -37,6 +37,17 @@ struct ServerLabels {
     server: String,
 }
 
+/// How many tenants of a wave are how far.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReleaseLabels {
+    /// The Release.
+    pub release: String,
+    /// Its wave.
+    pub wave: String,
+    /// `waiting`, `moving`, `done`, `failed` or `passedOver`.
+    pub state: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
@@ -56,6 +67,7 @@ pub struct Metrics {
     shards_held: Gauge,
     tenants: Family<TenantLabels, Gauge>,
     statements: Family<ServerLabels, Gauge>,
+    releases: Family<ReleaseLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -71,6 +83,7 @@ impl Default for Metrics {
             shards_held: Gauge::default(),
             tenants: Family::default(),
             statements: Family::default(),
+            releases: Family::default(),
         }
     }
 }
@@ -83,6 +96,8 @@ pub struct Moment {
     pub tenants: Vec<(&'static str, String)>,
     /// Statements sent to each database server since the start.
     pub statements: Vec<(String, u64)>,
+    /// How far the tenants of each wave are, of releases that nothing newer took over from; only where this process coordinates.
+    pub releases: Vec<(ReleaseLabels, u32)>,
     /// Into how many shards the tenants are split.
     pub shards: u32,
     /// How many of them are this process's.
@@ -105,6 +120,7 @@ impl Metrics {
             "Tenants of this process's shards by state and the reason of their condition Ready",
             self.tenants.clone(),
         );
+        registry.register("release_tenants", "Tenants of a release's waves by how far they are", self.releases.clone());
         registry.register("sql_statements", "Statements sent to a database server since the start", self.statements.clone());
     }
 
@@ -137,6 +153,10 @@ impl Metrics {
         self.tenants.clear();
         for (state, reason) in moment.tenants {
             self.tenants.get_or_create(&TenantLabels { state, reason }).inc();
+        }
+        self.releases.clear();
+        for (labels, tenants) in moment.releases {
+            self.releases.get_or_create(&labels).set(tenants.into());
         }
         for (server, statements) in moment.statements {
             self.statements.get_or_create(&ServerLabels { server }).set(i64::try_from(statements).unwrap_or(i64::MAX));

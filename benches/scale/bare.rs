@@ -183,6 +183,8 @@ async fn begin(line: &Line, tenant: &Tenant) {
         tenant,
         blueprint_name: &tenant.spec.blueprint,
         blueprint: &line.blueprint.spec,
+        version: tenant.pinned(),
+        image: None,
         plan: &line.plan.spec,
         server: Some(&line.server),
         settings: &line.settings,

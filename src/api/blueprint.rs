@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version", description = "The version that tenants run, where they say nothing else"),
     printcolumn(name = "Domain", type_ = "string", json_path = ".spec.baseDomain", description = "The domain under which tenants get their addresses"),
     printcolumn(name = "Database", type_ = "string", json_path = ".spec.database.isolation", description = "What each tenant has in the database for itself"),
+    printcolumn(name = "Released", type_ = "string", json_path = ".status.conditions[?(@.type=='Released')].reason", description = "Whether the newest release has it as it stands"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since when the blueprint exists")
 )]
 #[serde(rename_all = "camelCase")]

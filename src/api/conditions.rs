@@ -21,7 +21,9 @@ pub const AVAILABLE: &str = "Available";
 pub const ROUTED: &str = "Routed";
 /// The instance answers its check.
 pub const HEALTHY: &str = "Healthy";
-/// On a Blueprint, Plan or DatabaseServer: tenants use it.
+/// On a Blueprint: its newest release has it as it stands.
+pub const RELEASED: &str = "Released";
+/// On a Blueprint, Plan, Release or DatabaseServer: tenants use it.
 pub const IN_USE: &str = "InUse";
 
 /// What a condition says, before it has a time.

@@ -43,5 +43,5 @@ pub const SHARDS: &str = "tenantry.dev/shards";
 
 /// Holds a Tenant until all that it had is gone or retained.
 pub const TENANT_FINALIZER: &str = "tenantry.dev/instance";
-/// Holds a Blueprint, Plan or DatabaseServer while a tenant uses it.
+/// Holds a Blueprint, Plan, Release or DatabaseServer while a tenant uses it.
 pub const IN_USE_FINALIZER: &str = "tenantry.dev/in-use";

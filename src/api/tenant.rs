@@ -1,8 +1,11 @@
 //! `Tenant`: one customer, and what is particular about it.
 
+use super::Release;
+use super::release::{CHANNEL, DEFAULT_CHANNEL};
 use super::shared::{COMPONENT_KEYS, Replicas};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,7 +60,7 @@ pub struct TenantSpec {
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("region must look like a label's value, such as eu-central"))]
     pub region: Option<String>,
 
-    /// Which version runs. The blueprint's, where left out.
+    /// Which version runs, and when it may change. The channel `stable`, at any time, where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<TenantRelease>,
 
@@ -106,14 +109,79 @@ pub struct TenantSpec {
 #[serde(transparent)]
 pub struct Setting(#[schemars(length(max = 1000))] pub String);
 
-/// Which version a tenant runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+/// Which version a tenant runs, and when it may change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.channel) && has(self.version))").message("a tenant follows a channel or is pinned to a version, not both: leave one out"))]
 pub struct TenantRelease {
-    /// A version of the product, which is also the tag of its image. The tenant stays on it until it is changed by hand.
+    /// The channel whose releases the tenant gets, such as rc, early or stable. `stable`, where neither this nor `version` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = Rule::new(CHANNEL).message("channel is a name in small letters, such as rc, early or stable"))]
+    pub channel: Option<String>,
+    /// A version of the product: the one of a Release, or else the tag of an image. The tenant stays on it until it is changed by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("version must be the tag of an image that is also a label's value, such as 2026.11.3"))]
-    pub version: String,
+    pub version: Option<String>,
+    /// When a release may begin to move the tenant. At any time, where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// No release moves the tenant before a moment; releases don't wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+/// A maintenance window. What has begun in it goes on to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.from != self.to").message("a window from a time to the same time is none: write from: \"22:00\" and to: \"04:00\""))]
+pub struct Window {
+    /// The days on which it opens. Every day, where left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub days: Vec<Day>,
+    /// When it opens, such as `"22:00"`.
+    #[schemars(length(min = 5, max = 5))]
+    #[x_kube(validation = Rule::new(TIME_OF_DAY).message("from is a time of the day in quotes, such as \"22:00\""))]
+    pub from: String,
+    /// When it closes, such as `"04:00"`; on the next day, where that is before `from`.
+    #[schemars(length(min = 5, max = 5))]
+    #[x_kube(validation = Rule::new(TIME_OF_DAY).message("to is a time of the day in quotes, such as \"04:00\""))]
+    pub to: String,
+    /// The time zone of both, by its name in the IANA database, such as `Europe/Berlin`.
+    #[serde(default = "utc")]
+    #[schemars(length(min = 1, max = 60))]
+    pub time_zone: String,
+}
+
+/// A time of the day, to the minute.
+const TIME_OF_DAY: &str = "self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')";
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// A day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)]
+pub enum Day {
+    Monday,
+    Tuesday,
+    Wednesday,
+    Thursday,
+    Friday,
+    Saturday,
+    Sunday,
+}
+
+/// Until when a tenant stays on what it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// The moment from which on releases may move it again.
+    pub until: Time,
 }
 
 /// The look of an instance. Containers get it as environment variables.
@@ -196,6 +264,12 @@ pub struct TenantStatus {
     /// The version that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_version: Option<String>,
+    /// The release that the rest of this status speaks of; none where the tenant runs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<CurrentRelease>,
+    /// The UID of the Release whose version serves; none where it is none's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving_release: Option<String>,
     /// The namespace of the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -246,6 +320,21 @@ pub struct Grant {
     pub server: Option<String>,
 }
 
+/// The release that a tenant has, or is on its way to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CurrentRelease {
+    /// The Release.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// When the tenant began to move to it.
+    pub since: Time,
+    /// The UIDs of those that it had before, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
+}
+
 /// A migration that ended well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -254,6 +343,50 @@ pub struct MigrationStatus {
     pub version: String,
     /// Digest of what it ran; the same is not run twice.
     pub key: String,
+    /// Those of the ones before, the latest first: a version that the database was once brought to needs no migration when it comes back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
+}
+
+/// So many releases and migrations of before are remembered. Nobody rolls back further.
+const REMEMBERED: usize = 10;
+
+/// The latest first.
+fn remember(latest: String, mut before: Vec<String>) -> Vec<String> {
+    before.retain(|known| *known != latest);
+    before.insert(0, latest);
+    before.truncate(REMEMBERED);
+    before
+}
+
+impl CurrentRelease {
+    /// What a tenant has once it gets this release; what it had is remembered. The same as before where that is what it has.
+    pub fn after(before: Option<Self>, release: Option<&Release>, now: Timestamp) -> Option<Self> {
+        let release = release?;
+        let uid = release.uid().unwrap_or_default();
+        match before {
+            Some(before) if before.uid == uid => Some(before),
+            Some(before) => {
+                let mut earlier = remember(before.uid, before.before);
+                earlier.retain(|known| *known != uid);
+                Some(Self { name: release.name_any(), uid, since: Time(now), before: earlier })
+            }
+            None => Some(Self { name: release.name_any(), uid, since: Time(now), before: Vec::new() }),
+        }
+    }
+}
+
+impl MigrationStatus {
+    /// After one more migration.
+    pub fn after(before: Option<Self>, version: &str, key: &str) -> Self {
+        let before = before.map(|before| remember(before.key, before.before)).unwrap_or_default();
+        Self { version: version.to_owned(), key: key.to_owned(), before }
+    }
+
+    /// Whether the database was brought there already, if only before it was brought further.
+    pub fn has_done(&self, key: &str) -> bool {
+        self.key == key || self.before.iter().any(|before| before == key)
+    }
 }
 
 impl TenantStatus {
@@ -270,6 +403,16 @@ impl TenantStatus {
 }
 
 impl Tenant {
+    /// The version that it is pinned to.
+    pub fn pinned(&self) -> Option<&str> {
+        self.spec.release.as_ref()?.version.as_deref()
+    }
+
+    /// The channel whose releases it gets.
+    pub fn channel(&self) -> &str {
+        self.spec.release.as_ref().and_then(|release| release.channel.as_deref()).unwrap_or(DEFAULT_CHANNEL)
+    }
+
     /// The conditions, or none where there is no status yet.
     pub fn conditions(&self) -> &[Condition] {
         self.status.as_ref().map_or(&[], |s| &s.conditions)

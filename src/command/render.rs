@@ -129,6 +129,8 @@ impl Manifests {
             "Tenant" => take(&mut self.tenants, admitted),
             "Blueprint" => take(&mut self.blueprints, admitted),
             "Plan" => take(&mut self.plans, admitted),
+            // Which tenants it has come to, only the cluster knows.
+            "Release" => Ok(()),
             _ => take(&mut self.servers, admitted),
         };
         if let Err(problem) = taken {
@@ -151,6 +153,8 @@ impl Manifests {
             tenant,
             blueprint_name: &tenant.spec.blueprint,
             blueprint: &blueprint.spec,
+            version: tenant.pinned(),
+            image: None,
             plan: &plan.spec,
             server,
             settings,

@@ -6,17 +6,19 @@ use super::hosts::Hosts;
 use super::inventory::Inventory;
 use super::placements::{Offer, Placements};
 use super::queue::Queue;
+use super::releases::Releases;
 use super::servers::Servers;
 use super::tenant::Memory;
 use super::{FIRST_BACKOFF, LAST_PASSES, LONGEST_BACKOFF};
 use crate::api::conditions::{self, is_true};
-use crate::api::{Blueprint, DatabaseServer, Plan, Tenant};
+use crate::api::release::Counts;
+use crate::api::{Blueprint, DatabaseServer, Plan, Release, Tenant};
 use crate::client::Connection;
 use crate::instance::Settings;
 use crate::instance::placement::PlacementError;
 use crate::lease::Fence;
 use crate::shards::{Shard, ShardCount};
-use crate::telemetry::{Metrics, Moment};
+use crate::telemetry::{Metrics, Moment, ReleaseLabels};
 use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::{Client, ResourceExt};
 use std::collections::HashMap;
@@ -54,6 +56,7 @@ pub struct Context {
     pub(super) hosts: Hosts,
     pub(super) placements: Placements,
     pub(super) grants: Due,
+    pub(super) releases: Releases,
     /// Woken when what uses what may have changed.
     pub(super) usage_changed: Notify,
     pub(super) memory: Memory,
@@ -67,6 +70,7 @@ pub struct Stores {
     pub blueprints: Store<Blueprint>,
     pub plans: Store<Plan>,
     pub servers: Store<DatabaseServer>,
+    pub releases: Store<Release>,
 }
 
 /// What fills the [`Stores`]. There is one of it, because only one watch may fill a store.
@@ -75,6 +79,7 @@ pub struct Writers {
     pub(super) blueprints: Writer<Blueprint>,
     pub(super) plans: Writer<Plan>,
     pub(super) servers: Writer<DatabaseServer>,
+    pub(super) releases: Writer<Release>,
 }
 
 impl Context {
@@ -84,6 +89,7 @@ impl Context {
         let (blueprints, blueprint_writer) = reflector::store();
         let (plans, plan_writer) = reflector::store();
         let (servers, server_writer) = reflector::store();
+        let (releases, release_writer) = reflector::store();
         let count = configuration.shards;
         let context = Self {
             reader: connection.behind(Fence::shut()),
@@ -92,17 +98,24 @@ impl Context {
             holdings: Holdings::new(count, connection),
             queue: Queue::new(count),
             inventory: Inventory::new(count),
-            stores: Stores { tenants, blueprints, plans, servers },
+            stores: Stores { tenants, blueprints, plans, servers, releases },
             servers: Servers::default(),
             hosts: Hosts::default(),
             placements: Placements::default(),
             grants: Due::default(),
+            releases: Releases::default(),
             usage_changed: Notify::new(),
             memory: Memory::default(),
             failures: Failures::default(),
             ready: AtomicBool::new(false),
         };
-        let writers = Writers { tenants: tenant_writer, blueprints: blueprint_writer, plans: plan_writer, servers: server_writer };
+        let writers = Writers {
+            tenants: tenant_writer,
+            blueprints: blueprint_writer,
+            plans: plan_writer,
+            servers: server_writer,
+            releases: release_writer,
+        };
         (context, writers)
     }
 
@@ -203,6 +216,23 @@ impl Context {
         self.ready.store(true, Ordering::Relaxed);
     }
 
+    fn release_numbers(&self) -> Vec<(ReleaseLabels, u32)> {
+        let current = |release: &Arc<Release>| release.status.as_ref().is_some_and(|status| status.superseded_by.is_none());
+        let newest = |release: &&Arc<Release>| current(release) && !self.releases.has_successor(release);
+        let releases = self.stores.releases.state();
+        let waves = releases.iter().filter(newest).flat_map(|release| {
+            let waves = release.status.as_ref().map(|status| status.waves.as_slice()).unwrap_or_default();
+            waves.iter().map(|wave| (release.name_any(), wave))
+        });
+        waves
+            .flat_map(|(release, wave)| {
+                let Counts { waiting, moving, done, failed, passed_over } = wave.tenants;
+                let states = [("waiting", waiting), ("moving", moving), ("done", done), ("failed", failed), ("passedOver", passed_over)];
+                states.map(|(state, tenants)| (ReleaseLabels { release: release.clone(), wave: wave.name.clone(), state }, tenants))
+            })
+            .collect()
+    }
+
     /// All numbers as they are now, for Prometheus.
     pub fn numbers(&self) -> String {
         // Each tenant is counted by the process that works on it, so that the sum over all is right.
@@ -211,6 +241,7 @@ impl Context {
         self.metrics.encode(Moment {
             queue_depth: self.queue.depth(),
             tenants: ours.map(|tenant| state(tenant)).collect(),
+            releases: if self.holdings.coordinator().is_some() { self.release_numbers() } else { Vec::new() },
             statements: self.servers.statements(),
             shards_held: self.holdings.changes().borrow().len(),
             shards: self.holdings.count().into(),

@@ -89,11 +89,11 @@ async fn grant(context: &Context, name: &str) -> Result<(), kube::Error> {
         }
         None
     } else {
-        let Some(blueprint) = context.stores.blueprints.get(&ObjectRef::new(&tenant.spec.blueprint)) else { return Ok(()) };
+        let Ok(running) = context.running(&tenant, jiff::Timestamp::now()) else { return Ok(()) };
         if tenant.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
-        let granted = decide(context, &tenant, status, &blueprint);
+        let granted = decide(context, &tenant, status, &running.blueprint);
         if is_so(status, &granted) {
             return Ok(());
         }

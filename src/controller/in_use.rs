@@ -1,6 +1,7 @@
-//! Holds a Blueprint, Plan or DatabaseServer while a tenant uses it, and says for whom its deletion waits.
+//! Holds a Blueprint, Plan, Release or DatabaseServer while a tenant uses it, and says for whom its deletion waits.
 
 use super::context::Context;
+use super::releasing;
 use crate::api::conditions::{self, Verdict};
 use crate::api::labels;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -44,11 +45,15 @@ type Users = BTreeMap<String, BTreeSet<String>>;
 async fn hold_all(context: &Context) -> Result<(), kube::Error> {
     let Some(coordinator) = context.holdings.coordinator() else { return Ok(()) };
     let client = &coordinator.client;
-    let (mut blueprints, mut plans, mut servers) = (Users::new(), Users::new(), Users::new());
+    let (mut blueprints, mut plans, mut servers, mut releases) = (Users::new(), Users::new(), Users::new(), Users::new());
+    let now = jiff::Timestamp::now();
     for tenant in context.stores.tenants.state() {
         let name = tenant.name_any();
         blueprints.entry(tenant.spec.blueprint.clone()).or_default().insert(name.clone());
         plans.entry(tenant.spec.plan.clone()).or_default().insert(name.clone());
+        for release in releasing::used_by(&tenant, &context.releases.of(&tenant.spec.blueprint), now) {
+            releases.entry(release).or_default().insert(name.clone());
+        }
         if let Some(server) = context.placements.of(&tenant.uid().unwrap_or_default()) {
             servers.entry(server).or_default().insert(name);
         }
@@ -60,6 +65,10 @@ async fn hold_all(context: &Context) -> Result<(), kube::Error> {
     for plan in context.stores.plans.state() {
         let conditions = plan.status.as_ref().map_or(&[][..], |status| &status.conditions);
         hold(client, plan.as_ref(), conditions, plans.get(&plan.name_any())).await?;
+    }
+    for release in context.stores.releases.state() {
+        let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        hold(client, release.as_ref(), conditions, releases.get(&release.uid().unwrap_or_default())).await?;
     }
     for server in context.stores.servers.state() {
         let conditions = server.status.as_ref().map_or(&[][..], |status| &status.conditions);

@@ -11,6 +11,8 @@ mod live;
 mod observed;
 mod placements;
 mod queue;
+mod releases;
+mod releasing;
 mod servers;
 mod tenant;
 mod watch;
@@ -99,6 +101,7 @@ fn begin_work(context: &Arc<Context>, shard: Shard, holding: &Arc<Holding>, coor
         context.stores.servers.state().iter().for_each(|server| context.servers.recount(&server.name_any()));
         coordination.spawn(in_use::keep_holding(context.clone()));
         coordination.spawn(grants::keep_granting(context.clone()));
+        coordination.spawn(releasing::keep_releasing(context.clone()));
     }
     context.holdings.if_held(shard, holding, || context.queue.open(shard));
     watch::wake_shard(context, shard);

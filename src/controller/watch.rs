@@ -5,13 +5,16 @@ use super::context::{Context, Writers};
 use super::hosts::Claimant;
 use super::live::Live;
 use super::queue::Urgency;
+use super::releasing;
+use crate::api::conditions::{READY, STALLED, is_true};
 use crate::api::tenant::TenantStatus;
-use crate::api::{Blueprint, DatabaseServer, GROUP, Plan, Tenant, VERSION, labels};
+use crate::api::{Blueprint, DatabaseServer, GROUP, Plan, Release, Tenant, VERSION, labels};
 use crate::instance::names::Host;
 use crate::instance::render::Kind;
 use crate::instance::resolve::hosts;
 use crate::shards::Shard;
 use futures::TryStreamExt;
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef};
@@ -52,11 +55,13 @@ impl Watches {
             listed.push(receiver);
             Lists { wanted: wanted.subscribe(), listed: sender }
         };
-        let Writers { tenants, blueprints, plans, servers } = writers;
+        let Writers { tenants, blueprints, plans, servers, releases } = writers;
         tasks.spawn(own_kind(context.clone(), tenants, lists(), tenant_changed));
         tasks.spawn(own_kind(context.clone(), blueprints, lists(), blueprint_changed));
         tasks.spawn(own_kind(context.clone(), plans, lists(), plan_changed));
         tasks.spawn(own_kind(context.clone(), servers, lists(), server_changed));
+        tasks.spawn(own_kind(context.clone(), releases, lists(), release_changed));
+        tasks.spawn(snapshots(context.clone(), lists()));
         for kind in kinds {
             tasks.spawn(objects(context.clone(), kind, lists()));
         }
@@ -118,6 +123,7 @@ impl Lists {
 fn tenant_changed(context: &Context, changed: &Changed) {
     admit(context, &changed.name, &changed.uid);
     context.grant_soon(&changed.name);
+    context.releases.changed.notify_one();
     if changed.is_news {
         context.usage_changed.notify_one();
         let urgency = match urgency(context, &changed.name) {
@@ -128,9 +134,30 @@ fn tenant_changed(context: &Context, changed: &Changed) {
     }
 }
 
+/// Once there is a release, a blueprint reaches nobody until the next one.
 fn blueprint_changed(context: &Context, changed: &Changed) {
     context.usage_changed.notify_one();
-    wake(context, |tenant| tenant.spec.blueprint == changed.name);
+    context.releases.changed.notify_one();
+    if context.releases.of(&changed.name).is_empty() {
+        wake(context, |tenant| tenant.spec.blueprint == changed.name);
+    }
+}
+
+/// Wakes those for whom it makes a difference, and that before what only grew old: a release that is stopped has to be stopped at once.
+fn release_changed(context: &Context, _: &Changed) {
+    let all = context.stores.releases.state();
+    context.releases.take_in(all);
+    context.usage_changed.notify_one();
+    context.releases.changed.notify_one();
+    let now = jiff::Timestamp::now();
+    wake_as(context, |tenant| context.is_to_move(tenant, now), |_, _| Urgency::Change);
+}
+
+/// The blueprint as it stood when a release was made has come, or gone.
+fn snapshot_changed(context: &Context, release: &str) {
+    context.releases.changed.notify_one();
+    let now = jiff::Timestamp::now();
+    wake_as(context, |tenant| context.runs_snapshot_of(tenant, release, now), |_, _| Urgency::Change);
 }
 
 fn plan_changed(context: &Context, changed: &Changed) {
@@ -204,14 +231,27 @@ impl OwnKind for Blueprint {}
 impl OwnKind for Plan {}
 impl OwnKind for DatabaseServer {}
 
+impl OwnKind for Release {
+    fn told(&self, hasher: &mut impl Hasher) {
+        let Some(status) = &self.status else { return };
+        let waves = status.waves.iter().map(|wave| (&wave.name, wave.opened.is_some(), &wave.reach)).collect::<Vec<_>>();
+        let halted = status.halted.as_ref().map(|halt| halt.generation);
+        let as_of = status.as_of.as_ref().map(|time| time.0);
+        (status.revision, &status.snapshot, waves, as_of, halted).hash(hasher);
+        (status.rolled_back, status.finished.is_some(), &status.superseded_by).hash(hasher);
+    }
+}
+
 impl OwnKind for Tenant {
     fn told(&self, hasher: &mut impl Hasher) {
         self.status.as_ref().and_then(|status| status.grant.as_ref()).hash(hasher);
     }
 
     fn noted(&self, hasher: &mut impl Hasher) {
-        let Some(TenantStatus { hosts, database, .. }) = &self.status else { return };
+        let Some(TenantStatus { hosts, database, release, serving_release, conditions, .. }) = &self.status else { return };
         (hosts, database.as_ref().map(|database| &database.server)).hash(hasher);
+        let summary = [READY, STALLED].map(|kind| is_true(conditions, kind));
+        (release.as_ref().map(|release| &release.uid), serving_release, summary).hash(hasher);
     }
 }
 
@@ -283,6 +323,34 @@ where
     lists.follow(api, watcher::Config::default().page_size(PAGE_SIZE), take_in).await;
 }
 
+/// Keeps the blueprints as they stood when releases were made. They can't be changed, only come and go.
+async fn snapshots(context: Arc<Context>, lists: Lists) {
+    let api: Api<ControllerRevision> = Api::namespaced(context.reader.clone(), &context.configuration.settings.namespace);
+    let ours = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
+    let mut listed = HashSet::new();
+    let keep = |revision: ControllerRevision| {
+        let (release, snapshot) = releasing::read_snapshot(revision)?;
+        if context.releases.keep_snapshot(&release, snapshot) {
+            snapshot_changed(&context, &release);
+        }
+        Some(release)
+    };
+    let take_in = |event: Event<ControllerRevision>| match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(revision) => listed.extend(keep(revision)),
+        Event::InitDone => context.releases.retain_snapshots(&std::mem::take(&mut listed)),
+        Event::Apply(revision) => {
+            keep(revision);
+        }
+        Event::Delete(revision) => {
+            if let Some((release, _)) = releasing::read_snapshot(revision) {
+                context.releases.forget_snapshot(&release);
+            }
+        }
+    };
+    lists.follow(api, watcher::Config::default().page_size(PAGE_SIZE).labels(&ours), take_in).await;
+}
+
 /// Takes in what a tenant claims and where it is placed, and wakes those whom that concerns.
 fn admit(context: &Context, name: &str, uid: &str) {
     let tenant = context.stores.tenants.get(&ObjectRef::new(name)).filter(|tenant| tenant.uid().as_deref() == Some(uid));
@@ -318,7 +386,7 @@ fn claim_hosts(context: &Context, tenant: &Tenant) -> Vec<String> {
         name: tenant.name_any(),
     };
     let granted = tenant.status.as_ref().map(TenantStatus::granted_hosts).unwrap_or_default();
-    let blueprint = context.stores.blueprints.get(&ObjectRef::new(&tenant.spec.blueprint));
+    let blueprint = context.running(tenant, jiff::Timestamp::now()).ok().map(|running| running.blueprint);
     let mut claims: HashSet<Host> =
         blueprint.as_ref().and_then(|blueprint| hosts(tenant, &blueprint.spec.base_domain).ok()).unwrap_or_default().into_iter().collect();
     // What another process may act on is this tenant's until that is taken back in writing.

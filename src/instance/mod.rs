@@ -22,6 +22,7 @@ use crate::api::blueprint::{
 };
 use crate::api::database_server::TlsMode;
 use crate::api::plan::PlanDatabase;
+use crate::api::release::ReleaseImage;
 use crate::api::shared::{Peer, Replicas};
 use crate::api::tenant::DeletionPolicy;
 use crate::database::{DesiredDatabase, Login};
@@ -63,6 +64,8 @@ pub struct Instance {
     pub version: Version,
     /// The product's image without its tag.
     pub repository: String,
+    /// Its tag or digest, where the tag isn't the version.
+    pub image: Option<ReleaseImage>,
     /// A pull secret of the operator's namespace to be copied.
     pub pull_secret: Option<String>,
     /// The parts, sized.

@@ -7,6 +7,7 @@ use super::{Component, Database, Instance, Migration, Routing, RoutingKind, Sett
 use crate::api::blueprint::{BlueprintSpec, ExtraMetadata, Isolation};
 use crate::api::labels;
 use crate::api::plan::PlanSpec;
+use crate::api::release::ReleaseImage;
 use crate::api::shared::{Peer, Replicas};
 use crate::api::{DatabaseServer, Tenant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -172,6 +173,10 @@ pub struct Inputs<'a> {
     pub blueprint_name: &'a str,
     /// The blueprint as it stands for this tenant.
     pub blueprint: &'a BlueprintSpec,
+    /// The version; the one that the blueprint names, where there is none.
+    pub version: Option<&'a str>,
+    /// The image of that version, where it isn't the blueprint's with the version as its tag.
+    pub image: Option<&'a ReleaseImage>,
     /// The plan.
     pub plan: &'a PlanSpec,
     /// The server that the tenant is placed on, where the blueprint has a database.
@@ -190,7 +195,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Instance, ResolveError> {
     let Inputs { tenant, blueprint, plan, .. } = *inputs;
     let spec = &tenant.spec;
     let name = TenantName::parse(tenant.name_any())?;
-    let version = Version::parse(spec.release.as_ref().map_or(&blueprint.version, |release| &release.version).as_str())?;
+    let version = Version::parse(inputs.version.unwrap_or(&blueprint.version))?;
     let hosts = hosts(tenant, &blueprint.base_domain)?;
     let components = components(inputs)?;
     let routing = routing(blueprint, &hosts, &components);
@@ -201,7 +206,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Instance, ResolveError> {
         command: migrate.command.clone(),
         timeout_seconds: migrate.timeout_seconds,
         retries: migrate.retries,
-        key: digest::of(&(&blueprint.image.repository, version.as_str(), &migrate.command, &uid, tenant.annotations().get(labels::RETRY))),
+        key: migration_key(inputs, &version, &migrate.command, &uid),
     });
     let mut instance = Instance {
         namespace: name.namespace(),
@@ -212,6 +217,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Instance, ResolveError> {
         region: spec.region.clone(),
         version,
         repository: blueprint.image.repository.clone(),
+        image: inputs.image.cloned(),
         pull_secret: blueprint.image.pull_secret.clone(),
         components,
         hosts,
@@ -236,6 +242,16 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Instance, ResolveError> {
     instance.service_account_annotations = annotations(inputs, &variables)?;
     instance.extras = extras(inputs, &instance, &variables)?;
     Ok(instance)
+}
+
+/// What makes a migration another one. An image that follows from the version adds nothing to it.
+fn migration_key(inputs: &Inputs<'_>, version: &Version, command: &[String], uid: &str) -> String {
+    let retry = inputs.tenant.annotations().get(labels::RETRY);
+    let repository = &inputs.blueprint.image.repository;
+    match inputs.image {
+        None => digest::of(&(repository, version.as_str(), command, uid, retry)),
+        Some(image) => digest::of(&(repository, version.as_str(), image, command, uid, retry)),
+    }
 }
 
 /// All hosts that the tenant claims, its own first.

@@ -12,5 +12,6 @@ mod drift;
 mod hosts;
 mod lifecycle;
 mod objects;
+mod releases;
 mod schema;
 mod validity;

@@ -6,8 +6,8 @@ use futures::StreamExt;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-const KINDS: [(&str, &str); 4] =
-    [("Tenant", "tenants"), ("Blueprint", "blueprints"), ("Plan", "plans"), ("DatabaseServer", "databaseservers")];
+const KINDS: [(&str, &str); 5] =
+    [("Tenant", "tenants"), ("Blueprint", "blueprints"), ("Plan", "plans"), ("Release", "releases"), ("DatabaseServer", "databaseservers")];
 
 /// The schema of a kind as it is served.
 async fn schema(world: &World, plural: &str) -> Value {
@@ -23,6 +23,7 @@ fn least(kind: &str) -> Value {
             json!({"baseDomain": "a.example.com", "version": "1", "image": {"repository": "localhost/a"}, "components": [{"name": "web"}]})
         }
         "Plan" => json!({}),
+        "Release" => json!({"blueprint": "b", "version": "1.1"}),
         _ => json!({"host": "postgres", "adminSecret": {"name": "postgres"}}),
     }
 }
@@ -33,12 +34,27 @@ fn full(kind: &str) -> Vec<Value> {
     let resources = json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}});
     let peers = json!([{"cidr": "10.0.0.0/8"}, {"namespace": "databases", "podLabels": {"app": "postgres"}}]);
     match kind {
-        "Tenant" => vec![json!({
-            "displayName": "A", "blueprint": "b", "plan": "p", "region": "eu", "release": {"version": "1.2"}, "domains": ["a.example.com"],
-            "settings": {"MODE": "x"}, "branding": {"primaryColor": "#0a5c36", "logoUrl": "https://a.example.com/logo.svg"},
-            "components": {"web": {"replicas": replicas}}, "suspended": true, "expiresAt": "2030-01-01T00:00:00Z",
-            "database": {"adopt": "2b1f5c0e-6a0e-4c0f-9b58-3d0a8f1f1f11"}, "deletion": {"policy": "Delete", "protected": false},
-        })],
+        "Tenant" => {
+            let window = json!({"days": ["Sunday"], "from": "22:00", "to": "04:00", "timeZone": "Europe/Berlin"});
+            let release = |release: Value| {
+                json!({
+                    "displayName": "A", "blueprint": "b", "plan": "p", "region": "eu", "release": release, "domains": ["a.example.com"],
+                    "settings": {"MODE": "x"}, "branding": {"primaryColor": "#0a5c36", "logoUrl": "https://a.example.com/logo.svg"},
+                    "components": {"web": {"replicas": replicas}}, "suspended": true, "expiresAt": "2030-01-01T00:00:00Z",
+                    "database": {"adopt": "2b1f5c0e-6a0e-4c0f-9b58-3d0a8f1f1f11"}, "deletion": {"policy": "Delete", "protected": false},
+                })
+            };
+            let follows = json!({"channel": "rc", "window": window, "hold": {"until": "2030-01-01T00:00:00Z"}});
+            vec![release(json!({"version": "1.2"})), release(follows)]
+        }
+        "Release" => {
+            let image = json!({"tag": "main-1", "digest": format!("sha256:{}", "0".repeat(64))});
+            let wave = json!({"name": "own", "match": {"a": "b"}, "percent": 5, "soak": "30m", "concurrency": 10, "skip": false});
+            vec![json!({
+                "blueprint": "b", "version": "1.1", "image": image, "channel": "rc", "waves": [wave, {"name": "rest"}],
+                "health": {"maxFailed": "1%", "of": "wave", "within": "10m"}, "onFailure": "Rollback", "paused": false, "rolledBack": false,
+            })]
+        }
         "Blueprint" => {
             let probe = json!({"path": "/healthz", "everySeconds": 5});
             let all = json!({
@@ -257,6 +273,11 @@ fn refusals(kind: &str) -> Vec<(Value, &'static str)> {
             (json!({"region": "-eu"}), "region must look like a label's value"),
             (json!({"release": {"version": "1.0+build"}}), "version must be the tag of an image"),
             (json!({"release": {"version": "-1"}}), "version must be the tag of an image"),
+            (json!({"release": {"channel": "RC"}}), "channel is a name in small letters"),
+            (json!({"release": {"channel": "rc", "version": "1"}}), "a tenant follows a channel or is pinned to a version, not both"),
+            (json!({"release": {"window": {"from": "22:00", "to": "24:00"}}}), "to is a time of the day"),
+            (json!({"release": {"window": {"from": "10pm", "to": "04:00"}}}), "from is a time of the day"),
+            (json!({"release": {"window": {"from": "22:00", "to": "22:00"}}}), "a window from a time to the same time is none"),
             (json!({"settings": {long(101): "x"}}), "each key of settings is the name of one of the blueprint's settings"),
             (json!({"branding": {"primaryColor": "green"}}), "primaryColor is # and six hexadecimal digits"),
             (json!({"branding": {"logoUrl": "http://acme.com/logo.svg"}}), "logoUrl is an https address"),
@@ -362,6 +383,26 @@ fn refusals(kind: &str) -> Vec<(Value, &'static str)> {
             (json!({"quota": {"requests.ephemeral-storage": "1Gi"}}), "add it to defaults.resources.requests"),
             (json!({"quota": {"limits.cpu": "1"}}), "add it to defaults.resources.limits"),
         ],
+        "Release" => {
+            let wave = |wave: Value| json!({"waves": [wave, {"name": "rest"}]});
+            vec![
+                (json!({"version": "1.0+build"}), "version must be the tag of an image"),
+                (json!({"channel": "Stable"}), "channel is a name in small letters"),
+                (json!({"image": {}}), "image has a tag, a digest, or both"),
+                (json!({"image": {"tag": "-1"}}), "tag is an image's tag"),
+                (json!({"image": {"digest": format!("sha512:{}", "0".repeat(64))}}), "digest is sha256: and 64 hexadecimal digits"),
+                (json!({"waves": [{"name": "few", "percent": 5}]}), "the last wave is for everybody"),
+                (json!({"waves": [{"name": "own", "match": {"a": "b"}}]}), "the last wave is for everybody"),
+                (wave(json!({"name": "Canary"})), "a wave's name has small letters"),
+                (wave(json!({"name": "a", "match": {"/": "b"}})), "each key of match is a label's name"),
+                (wave(json!({"name": "a", "match": {"a": "-"}})), "a label's value has only letters"),
+                (wave(json!({"name": "a", "soak": "30 minutes"})), "a span of time is written as hours, minutes and seconds"),
+                (json!({"health": {"within": "1d"}}), "a span of time is written as hours, minutes and seconds"),
+                (json!({"health": {"maxFailed": -1}}), "maxFailed is a number of tenants or a percentage"),
+                (json!({"health": {"maxFailed": "many"}}), "maxFailed is a number of tenants or a percentage"),
+                (json!({"health": {"maxFailed": "101%"}}), "maxFailed is a number of tenants or a percentage"),
+            ]
+        }
         _ => vec![
             (json!({"host": "postgres:5432"}), "host is a name or an address, without a port or a scheme"),
             (json!({"host": "postgresql://a"}), "host is a name or an address, without a port or a scheme"),
@@ -389,6 +430,7 @@ fn refused_names(kind: &str) -> Vec<(String, &'static str)> {
         }
         "Blueprint" => vec![(long(41), "a blueprint's name has at most 40 characters")],
         "Plan" => vec![(long(64), "a plan's name has at most 63 characters")],
+        "Release" => vec![(long(64), "a release's name has at most 63 characters")],
         _ => vec![(long(64), "a database server's name has at most 63 characters")],
     }
 }
@@ -408,6 +450,13 @@ fn refused_changes(kind: &str) -> Vec<(Value, Value, &'static str)> {
             (json!({}), isolation("Schema"), "database and its isolation can't be changed"),
         ],
         "Plan" => vec![],
+        "Release" => vec![
+            (json!({}), json!({"blueprint": "other"}), "blueprint can't be changed"),
+            (json!({}), json!({"version": "1.2"}), "version can't be changed"),
+            (json!({}), json!({"channel": "rc"}), "channel can't be changed"),
+            (json!({}), json!({"image": {"tag": "1"}}), "image can't be changed"),
+            (json!({"image": {"tag": "1"}}), json!({"image": null}), "image can't be changed"),
+        ],
         _ => vec![(json!({}), json!({"database": "others"}), "database can't be changed")],
     }
 }
@@ -461,6 +510,7 @@ async fn what_must_not_change_is_refused_and_the_rest_may_change() {
             let other = match kind {
                 "Tenant" => json!({"plan": "other", "displayName": "B"}),
                 "Blueprint" => json!({"version": "2", "baseDomain": "b.example.com"}),
+                "Release" => json!({"paused": true, "waves": [{"name": "first", "percent": 10, "skip": true}, {"name": "rest"}]}),
                 _ => json!({"host": "other", "region": "us"}),
             };
             world.merge(kind, None, &name, &json!({"spec": other})).await;
@@ -508,6 +558,14 @@ async fn the_server_fills_in_what_is_left_out() {
             }),
         ),
         (
+            "Release",
+            json!({}),
+            json!({
+                "channel": "stable", "waves": [{"name": "all", "percent": 100, "concurrency": 50, "skip": false}],
+                "health": {"maxFailed": 0, "of": "wave", "within": "10m"}, "onFailure": "Pause", "paused": false, "rolledBack": false,
+            }),
+        ),
+        (
             "DatabaseServer",
             json!({}),
             json!({"engine": "Postgres", "port": 5432, "database": "tenants", "capacity": {"tenants": 1000}, "tls": {"mode": "VerifyFull"}}),
@@ -525,7 +583,7 @@ async fn the_server_fills_in_what_is_left_out() {
 #[tokio::test]
 async fn before_the_first_look_the_status_says_so() {
     let world = World::new().await;
-    for (kind, plural) in [("Tenant", "tenants"), ("DatabaseServer", "databaseservers")] {
+    for (kind, plural) in [("Tenant", "tenants"), ("Release", "releases"), ("DatabaseServer", "databaseservers")] {
         let name = unique("unseen");
         let created = world.create(&manifest(kind, &name, least(kind))).await;
         // As it was at its creation, whatever the operator has written since.
@@ -574,7 +632,13 @@ async fn kubectl_shows_each_kind_in_columns() {
     for value in [tenant.name.as_str(), " True ", " Ready ", &url, " 1.0 ", " small ", " sample ", " main ", &customer] {
         assert!(row.contains(value), "{value:?} is not in {row}");
     }
-    assert_eq!(header(&["bp"]), ["NAME", "VERSION", "DOMAIN", "DATABASE", "AGE"]);
+    assert_eq!(header(&["bp"]), ["NAME", "VERSION", "DOMAIN", "DATABASE", "RELEASED", "AGE"]);
+    let release = unique("shown");
+    tenant.world.create(&manifest("Release", &release, json!({"blueprint": "shown", "version": "1"}))).await;
+    let columns = ["NAME", "BLUEPRINT", "VERSION", "CHANNEL", "STATE", "WAVE", "DONE", "MOVING", "FAILED", "AGE"];
+    assert_eq!(header(&["rel", &release]), columns);
+    assert_eq!(header(&["rel", &release, "-o", "wide"]), [&columns[..], &["MESSAGE"]].concat());
+    tenant.world.delete("Release", None, &release).await;
     assert_eq!(header(&["plan"]), ["NAME", "CPU", "MEMORY", "CONNECTIONS", "AGE"]);
     let columns = ["NAME", "READY", "REASON", "REGION", "TENANTS", "CAPACITY", "SERVER", "AGE"];
     assert_eq!(header(&["dbs"]), columns);

@@ -121,7 +121,7 @@ fn render_names_the_file_the_object_and_the_place_of_what_is_wrong() {
 #[test]
 fn crd_prints_what_is_in_the_repository_and_check_finds_what_differs() {
     let printed = stdout(&tenantry(&["crd"], ""));
-    assert_eq!(printed.matches("\nkind: CustomResourceDefinition").count(), 4);
+    assert_eq!(printed.matches("\nkind: CustomResourceDefinition").count(), 5);
     stdout(&tenantry(&["crd", "--check"], ""));
 
     let folder = std::env::temp_dir().join(format!("tenantry-crds-{}", std::process::id()));

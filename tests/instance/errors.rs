@@ -110,6 +110,8 @@ fn what_the_schema_refuses_is_refused_again() {
             tenant: &tenant,
             blueprint_name: "planner",
             blueprint: &blueprint.spec,
+            version: tenant.pinned(),
+            image: None,
             plan: &plan.spec,
             server: None,
             settings: &settings(&[]),

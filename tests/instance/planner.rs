@@ -88,6 +88,8 @@ pub fn resolve_manifests(
         tenant: &tenant,
         blueprint_name: &tenant.spec.blueprint,
         blueprint: &blueprint.spec,
+        version: tenant.pinned(),
+        image: None,
         plan: &plan.spec,
         server: Some(&server),
         settings,

@@ -1,9 +1,9 @@
 //! What is so of a tenant at this moment, as conditions. Each is true only while it is so.
 
-use super::{database_status, migration_status};
-use crate::api::Tenant;
+use super::database_status;
 use crate::api::conditions::{self, Verdict};
-use crate::api::tenant::TenantStatus;
+use crate::api::tenant::{CurrentRelease, MigrationStatus, TenantStatus};
+use crate::api::{Release, Tenant};
 use crate::controller::apply::ApplyError;
 use crate::controller::hosts::HostConflict;
 use crate::controller::inventory::Objects;
@@ -12,6 +12,7 @@ use crate::instance::placement::PlacementError;
 use crate::instance::render::{Kind, Rendered};
 use crate::instance::resolve::ResolveError;
 use crate::instance::{Database, Instance, RoutingKind, Suspension};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
@@ -176,13 +177,20 @@ impl Assessment {
         self.suspension = instance.suspension.clone();
     }
 
+    /// What the tenant gets from now on.
+    pub fn release(&mut self, release: Option<&Release>, now: Timestamp) {
+        self.status.release = CurrentRelease::after(self.status.release.take(), release, now);
+    }
+
     pub fn database(&mut self, database: &Database) {
         self.status.database = Some(database_status(database));
         self.say(Verdict::new(conditions::DATABASE_READY, true, "Ready", format!("the data is on {}", database.server)));
     }
 
     pub fn migrated(&mut self, instance: &Instance, key: Option<&str>) {
-        self.status.migration = key.map(|key| migration_status(instance.version.as_str(), key)).or(self.status.migration.take());
+        if let Some(key) = key {
+            self.status.migration = Some(MigrationStatus::after(self.status.migration.take(), instance.version.as_str(), key));
+        }
         let message = format!("the database is at version {}", instance.version);
         self.say(Verdict::new(conditions::MIGRATED, true, "Migrated", message));
     }
@@ -218,9 +226,13 @@ impl Assessment {
         self.say(verdict);
     }
 
-    /// All pods are of this version now.
+    /// All pods are of this version now, and as its release has them.
     pub fn serves(&mut self, version: &str) {
-        if self.is_true(conditions::AVAILABLE) && self.status.version.as_deref() != Some(version) {
+        if !self.is_true(conditions::AVAILABLE) {
+            return;
+        }
+        self.status.serving_release = self.status.release.as_ref().map(|release| release.uid.clone());
+        if self.status.version.as_deref() != Some(version) {
             self.status.previous_version = self.status.version.replace(version.to_owned());
         }
     }

@@ -42,11 +42,12 @@ impl Migration {
     }
 }
 
-/// Runs the migration where the database isn't at the wanted version, and tells how far it is.
+/// Runs the migration where the database isn't at the wanted version, and tells how far it is. A version that comes back finds its own
+/// migration done, and what newer ones have added: nothing takes that away.
 pub async fn migrate(pass: &Pass<'_>, instance: &Instance, rendered: &Rendered, assessment: &mut Assessment) -> Result<Migration, Stop> {
     let Some(migration) = &instance.migration else { return Ok(Migration::Done) };
     let done = pass.tenant.status.as_ref().and_then(|status| status.migration.as_ref());
-    if done.is_some_and(|done| done.key == migration.key) {
+    if done.is_some_and(|done| done.has_done(&migration.key)) {
         assessment.migrated(instance, None);
         return Ok(Migration::Done);
     }
@@ -116,6 +117,11 @@ async fn failure(pass: &Pass<'_>, instance: &Instance, job: &str, why: &str) -> 
     format!(
         "{begin}; what served before goes on serving. Change something, or set the annotation {RETRY} to a new value to run it again; {log}"
     )
+}
+
+/// Whether a Job hasn't ended.
+pub fn is_at_work(job: &Observed) -> bool {
+    outcome(&job.state()).is_none()
 }
 
 /// How a Job ended, if it has.

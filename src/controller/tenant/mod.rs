@@ -18,14 +18,16 @@ pub use memory::Memory;
 use super::apply::{Applier, Written};
 use super::context::Context;
 use super::holdings::Holding;
+use super::releases::{Running, UnknownTarget};
 use super::servers::{Reachable, ServerError};
 use crate::api::conditions;
-use crate::api::tenant::{DatabaseStatus, MigrationStatus, TenantStatus};
+use crate::api::tenant::{CurrentRelease, DatabaseStatus, TenantStatus};
 use crate::api::{Blueprint, DatabaseServer, Plan, Tenant, labels};
 use crate::database::DatabaseError;
 use crate::instance::render::{self, Kind, Object, ObjectKey, Rendered, Serving};
 use crate::instance::resolve::{Inputs, hosts, resolve};
 use crate::instance::{Database, Instance};
+use crate::release::windows::{self, Leave};
 use assess::{Assessment, Step, Stop};
 use futures::stream::{self, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -69,7 +71,14 @@ pub async fn reconcile(context: &Context, holding: &Holding, name: &str) -> Resu
         return delete::delete(&pass).await;
     }
     pass.hold().await?;
-    let mut assessment = Assessment::new(&tenant);
+    let begun = match pass.begin().await? {
+        Begin::AsBefore => None,
+        Begin::Moves(tenant) => Some(tenant),
+        Begin::Gone => return Ok(None),
+    };
+    let pass = begun.as_deref().map_or(pass, |tenant| Pass::new(context, holding, tenant));
+    let tenant = pass.tenant;
+    let mut assessment = Assessment::new(tenant);
     context.memory.answer(&pass.uid, tenant.annotations().get(labels::RECONCILE));
     let stop = pass.run(&mut assessment).await.err();
     if let Some(soon) = pass.is_granted_soon(stop.as_ref()) {
@@ -84,17 +93,27 @@ pub async fn reconcile(context: &Context, holding: &Holding, name: &str) -> Resu
     }
     match stop.filter(Stop::retry) {
         Some(stop) => Err(ReconcileError::Stopped(stop)),
-        None => Ok(Some(next_look(&assessment, &tenant))),
+        None => Ok(Some(next_look(context, &assessment, tenant))),
     }
 }
 
-fn next_look(assessment: &Assessment, tenant: &Tenant) -> Duration {
+fn next_look(context: &Context, assessment: &Assessment, tenant: &Tenant) -> Duration {
     let check = assessment.look_again.unwrap_or_else(|| LOOK_AGAIN.mul_f32(rand::random_range(0.75..=1.25)));
-    let trial = tenant.spec.expires_at.as_ref().map(|end| end.0.duration_since(jiff::Timestamp::now()));
-    match trial.and_then(|left| Duration::try_from(left).ok()) {
-        Some(left) if !left.is_zero() => check.min(left + Duration::from_millis(10)),
-        _ => check,
-    }
+    let now = jiff::Timestamp::now();
+    let trial_ends = tenant.spec.expires_at.as_ref().map(|end| end.0);
+    let moments = [trial_ends, context.releases.opens_at(tenant, now)].into_iter().flatten();
+    let left = moments.filter_map(|at| Duration::try_from(at.duration_since(now)).ok()).filter(|left| !left.is_zero()).min();
+    left.map_or(check, |left| check.min(left + Duration::from_millis(10)))
+}
+
+/// How a pass begins.
+enum Begin {
+    /// With the release that the tenant has.
+    AsBefore,
+    /// With another, which is written down.
+    Moves(Box<Tenant>),
+    /// Not at all: there is no such tenant any more.
+    Gone,
 }
 
 /// One pass over one tenant.
@@ -127,16 +146,29 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    /// Says in writing that the tenant moves to another release before anything of that is done: whoever has begun goes on, whatever becomes of
+    /// the release's waves meanwhile. A new tenant says so with all else that its first pass finds out.
+    async fn begin(&self) -> Result<Begin, kube::Error> {
+        let now = jiff::Timestamp::now();
+        let (Some(status), Ok(running)) = (&self.tenant.status, self.context.running(self.tenant, now)) else { return Ok(Begin::AsBefore) };
+        let release = CurrentRelease::after(status.release.clone(), running.release.as_deref(), now);
+        if release == status.release || status.observed_generation < 0 {
+            return Ok(Begin::AsBefore);
+        }
+        Ok(status::begin(self, status, release).await?.map_or(Begin::Gone, |tenant| Begin::Moves(Box::new(tenant))))
+    }
+
     /// The Tenants, to be written.
     fn tenants(&self) -> Api<Tenant> {
         Api::all(self.holding.client.clone())
     }
 
     async fn run(&self, assessment: &mut Assessment) -> Result<(), Stop> {
-        let (blueprint, plan) = self.blueprint_and_plan()?;
-        self.hosts(&blueprint)?;
-        let server = if blueprint.spec.database.is_some() { Some(self.server().await?) } else { None };
-        let instance = self.resolve(&blueprint, &plan, server.as_deref())?;
+        let (running, plan) = (self.running()?, self.plan()?);
+        assessment.release(running.release.as_deref(), jiff::Timestamp::now());
+        self.hosts(&running.blueprint)?;
+        let server = if running.blueprint.spec.database.is_some() { Some(self.server().await?) } else { None };
+        let instance = self.resolve(&running, &plan, server.as_deref())?;
         self.stays_in_place(instance.database.as_ref())?;
         assessment.instance(&instance);
 
@@ -154,14 +186,21 @@ impl<'a> Pass<'a> {
         }
         let migration = migrate::migrate(self, &instance, &rendered, assessment).await?;
 
+        // Until the database is at the wanted version, what served before serves on, as its own release has it.
+        let before = if migration.is_done() { None } else { self.serving(&running, &plan, server.as_deref())? };
+        let drawn = before.as_ref().unwrap_or(&instance);
         let serving_before = self.tenant.status.as_ref().and_then(|status| status.version.clone());
         let version = if migration.is_done() { Some(instance.version.to_string()) } else { serving_before };
-        let configuration = render::configuration_digest(&instance, &secrets.digests());
+        let configuration = render::configuration_digest(drawn, &secrets.digests());
         let serving = version.as_deref().map(|version| Serving { version, configuration: &configuration });
-        rendered.workloads = serving.map_or_else(Vec::new, |serving| render::workloads(&instance, &serving));
+        let served = before.as_ref().map(|before| render::render(before, settings, serving.as_ref()));
+        match &served {
+            Some(served) => (rendered.workloads, rendered.routes) = (served.workloads.clone(), served.routes.clone()),
+            None => rendered.workloads = serving.map_or_else(Vec::new, |serving| render::workloads(&instance, &serving)),
+        }
         self.apply_all(&rendered.workloads).await?;
         self.apply_all(&rendered.routes).await?;
-        self.prune(&rendered, &migration).await?;
+        self.prune(&rendered, served.as_ref(), &migration).await?;
 
         let objects = self.context.inventory.of(instance.name.as_str());
         assessment.workloads(Some(&rendered), &objects);
@@ -181,19 +220,38 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn blueprint_and_plan(&self) -> Result<(Arc<Blueprint>, Arc<Plan>), Stop> {
-        let (stores, spec) = (&self.context.stores, &self.tenant.spec);
-        let blueprint =
-            stores.blueprints.get(&ObjectRef::new(&spec.blueprint)).ok_or_else(|| Stop::missing("Blueprint", &spec.blueprint))?;
-        let plan = stores.plans.get(&ObjectRef::new(&spec.plan)).ok_or_else(|| Stop::missing("Plan", &spec.plan))?;
-        Ok((blueprint, plan))
+    /// What the tenant is to run.
+    fn running(&self) -> Result<Running, Stop> {
+        if let Leave::Invalid(invalid) = windows::leave(self.tenant, jiff::Timestamp::now()) {
+            return Err(Stop::stalled("InvalidWindow", invalid.to_string()));
+        }
+        Ok(self.context.running(self.tenant, jiff::Timestamp::now())?)
     }
 
-    fn resolve(&self, blueprint: &Blueprint, plan: &Plan, server: Option<&DatabaseServer>) -> Result<Instance, Stop> {
+    /// The instance that served before, where that was another release's.
+    fn serving(&self, wanted: &Running, plan: &Plan, server: Option<&DatabaseServer>) -> Result<Option<Instance>, Stop> {
+        let Some((status, version)) = self.tenant.status.as_ref().and_then(|status| Some((status, status.version.as_deref()?))) else {
+            return Ok(None);
+        };
+        if status.serving_release == wanted.release.as_ref().and_then(|release| release.uid()) {
+            return Ok(None);
+        }
+        let serving = self.context.running_at(self.tenant, status.serving_release.as_deref(), version)?;
+        self.resolve(&serving, plan, server).map(Some)
+    }
+
+    fn plan(&self) -> Result<Arc<Plan>, Stop> {
+        let name = &self.tenant.spec.plan;
+        self.context.stores.plans.get(&ObjectRef::new(name)).ok_or_else(|| Stop::missing("Plan", name))
+    }
+
+    fn resolve(&self, running: &Running, plan: &Plan, server: Option<&DatabaseServer>) -> Result<Instance, Stop> {
         let inputs = Inputs {
             tenant: self.tenant,
             blueprint_name: &self.tenant.spec.blueprint,
-            blueprint: &blueprint.spec,
+            blueprint: &running.blueprint.spec,
+            version: running.version.as_deref(),
+            image: running.image(),
             plan: &plan.spec,
             server,
             settings: &self.context.configuration.settings,
@@ -330,11 +388,12 @@ impl<'a> Pass<'a> {
     }
 
     /// Deletes what is this tenant's and no longer wanted. A Job that still migrates is left to its end.
-    async fn prune(&self, rendered: &Rendered, migration: &Migration) -> Result<(), Stop> {
-        let wanted: BTreeSet<&ObjectKey> = rendered.all().map(|object| &object.key).collect();
+    async fn prune(&self, rendered: &Rendered, served: Option<&Rendered>, migration: &Migration) -> Result<(), Stop> {
+        let wanted: BTreeSet<&ObjectKey> =
+            rendered.all().chain(served.into_iter().flat_map(Rendered::all)).map(|object| &object.key).collect();
         for (key, observed) in self.context.inventory.of(&self.tenant.name_any()).iter() {
             let ours = observed.owner.as_deref() == Some(self.uid.as_str()) && !observed.deleting;
-            let needed = wanted.contains(key) || (key.kind == Kind::JOB && !migration.is_done());
+            let needed = wanted.contains(key) || (key.kind == Kind::JOB && (!migration.is_done() || migrate::is_at_work(observed)));
             if ours && !needed {
                 self.applier().delete(key, observed).await?;
                 self.context.metrics.wrote();
@@ -354,9 +413,13 @@ fn database_status(database: &Database) -> DatabaseStatus {
     }
 }
 
-/// A migration that ended well, for the status.
-fn migration_status(version: &str, key: &str) -> MigrationStatus {
-    MigrationStatus { version: version.to_owned(), key: key.to_owned() }
+impl From<UnknownTarget> for Stop {
+    fn from(error: UnknownTarget) -> Self {
+        match error {
+            UnknownTarget::BlueprintMissing { name } => Self::missing("Blueprint", &name),
+            UnknownTarget::SnapshotMissing { .. } => Self::failed(Step::Instance, "SnapshotMissing", error.to_string()),
+        }
+    }
 }
 
 impl From<ServerError> for Stop {

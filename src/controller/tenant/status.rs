@@ -2,8 +2,8 @@
 
 use super::Pass;
 use super::assess::Assessment;
-use crate::api::conditions::{self, is_true};
-use crate::api::tenant::TenantStatus;
+use crate::api::conditions::{self, Verdict, is_true};
+use crate::api::tenant::{CurrentRelease, TenantStatus};
 use crate::api::{Tenant, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
@@ -14,8 +14,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Reasons of a tenant that is being changed, which is no news to who changes it.
-const UNDER_WAY: [&str; 8] =
-    ["Deleting", "Deploying", "Ending", "Migrating", "NotDeployed", "NotRouted", "Suspending", "WaitingForMigration"];
+const UNDER_WAY: [&str; 9] =
+    ["Deleting", "Deploying", "Ending", "Migrating", "NotDeployed", "NotRouted", "Releasing", "Suspending", "WaitingForMigration"];
 
 /// Changes of reasons are gathered for so long, and longer for who has been on the way for longer: what comes up in a minute isn't watched second
 /// by second, and each write is one of thousands where a thousand tenants come up at once.
@@ -44,18 +44,9 @@ pub async fn write(pass: &Pass<'_>, assessment: &Assessment) -> Result<Option<Du
     {
         return Ok(Some(left));
     }
-    let name = tenant.name_any();
-    let patch = json!({
-        "apiVersion": Tenant::api_version(&()), "kind": Tenant::kind(&()),
-        "metadata": {"name": name, "uid": uid}, "status": status,
-    });
-    match pass.tenants().patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
-        Ok(written) => context.memory.keep_written(uid, written),
-        // It was deleted, or made anew, since it was read.
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => return Ok(None),
-        Err(error) => return Err(error),
+    if apply(pass, &status).await?.is_none() {
+        return Ok(None);
     }
-    context.memory.update(uid, |remembered| remembered.status_written = Some(Instant::now()));
     for event in events(&before, &status) {
         publish(pass, &event).await;
     }
@@ -69,10 +60,48 @@ fn on_the_way(status: &TenantStatus, now: &Time) -> Duration {
     since.and_then(|since| Duration::try_from(since).ok()).unwrap_or_default()
 }
 
+/// Writes that the tenant moves to this release, or to none, and gives it back as it is then; none where it was deleted, or made anew, since it
+/// was read.
+///
+/// # Errors
+/// Where the API server doesn't take it.
+pub async fn begin(pass: &Pass<'_>, before: &TenantStatus, release: Option<CurrentRelease>) -> Result<Option<Tenant>, kube::Error> {
+    let message = release
+        .as_ref()
+        .map_or_else(|| "moving to what is released to nobody".to_owned(), |release| format!("moving to release {}", release.name));
+    let verdicts =
+        [conditions::READY, conditions::RECONCILING].map(|kind| Verdict::new(kind, kind != conditions::READY, "Releasing", &*message));
+    let summary = [conditions::READY, conditions::RECONCILING, conditions::STALLED];
+    let steps = before.conditions.iter().filter(|condition| !summary.contains(&condition.type_.as_str())).cloned();
+    let merged = conditions::merge(&before.conditions, &verdicts, before.observed_generation, &Time(jiff::Timestamp::now()));
+    let conditions = merged.into_iter().chain(steps).collect();
+    apply(pass, &TenantStatus { grant: None, release, conditions, ..before.clone() }).await
+}
+
+/// Writes a status, and gives back the tenant as it is then; none where it was deleted, or made anew, since it was read.
+async fn apply(pass: &Pass<'_>, status: &TenantStatus) -> Result<Option<Tenant>, kube::Error> {
+    let Pass { context, tenant, uid, .. } = pass;
+    let name = tenant.name_any();
+    let patch = json!({
+        "apiVersion": Tenant::api_version(&()), "kind": Tenant::kind(&()),
+        "metadata": {"name": name, "uid": uid}, "status": status,
+    });
+    match pass.tenants().patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
+        Ok(written) => {
+            context.memory.keep_written(uid, written.clone());
+            context.memory.update(uid, |remembered| remembered.status_written = Some(Instant::now()));
+            Ok(Some(written))
+        }
+        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// How long after the last write this change of the status may be written.
 fn may_wait(before: &TenantStatus, after: &TenantStatus, on_the_way: Duration) -> Duration {
     // Where the data is, and which hosts it has, can't be found out again; versions can.
-    let fields = |status: &TenantStatus| (status.database.clone(), status.hosts.clone(), status.observed_generation);
+    let fields =
+        |status: &TenantStatus| (status.database.clone(), status.hosts.clone(), status.observed_generation, status.release.clone());
     let matters = |status: &TenantStatus| [conditions::READY, conditions::STALLED].map(|kind| is_true(&status.conditions, kind));
     if fields(before) != fields(after) || matters(before) != matters(after) {
         return Duration::ZERO;

@@ -35,7 +35,12 @@ pub struct Program<'a> {
 
 /// The image of the product at a version.
 pub fn image(instance: &Instance, version: &str) -> String {
-    format!("{}:{version}", instance.repository)
+    let released = instance.image.as_ref().filter(|_| version == instance.version.as_str());
+    match released.map(|image| (image.tag.as_deref(), image.digest.as_deref())) {
+        Some((_, Some(digest))) => format!("{}@{digest}", instance.repository),
+        Some((Some(tag), None)) => format!("{}:{tag}", instance.repository),
+        _ => format!("{}:{version}", instance.repository),
+    }
 }
 
 /// The container, without ports and probes.

@@ -51,6 +51,8 @@ fn instance(sample: &Sample) -> Option<Instance> {
         tenant: &tenant,
         blueprint_name: &tenant.spec.blueprint,
         blueprint: &blueprint.spec,
+        version: tenant.pinned(),
+        image: None,
         plan: &plan.spec,
         server: Some(&server),
         settings: &settings(),
