@@ -1,6 +1,7 @@
 //! What the program can be told to do.
 
 pub mod crd;
+pub mod publish;
 mod reference;
 pub mod render;
 pub mod run;
@@ -13,6 +14,8 @@ use std::io::Write;
 pub enum Command {
     /// Keep every Tenant's instance as its manifest says.
     Run(run::Options),
+    /// Make a Release, and follow it to its end: for CI.
+    Publish(publish::Options),
     /// Print the custom resource definitions, or write or check the files that hold them.
     Crd(crd::Options),
     /// Print all objects of an instance as YAML, without a cluster and without secrets.

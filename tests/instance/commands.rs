@@ -142,8 +142,10 @@ fn crd_prints_what_is_in_the_repository_and_check_finds_what_differs() {
 
 #[test]
 fn the_help_of_each_command_needs_no_other_page() {
-    for (name, arguments) in [("all", vec!["--help"]), ("crd", vec!["crd", "--help"]), ("render", vec!["render", "--help"])] {
-        insta::assert_snapshot!(format!("help_{name}"), stdout(&tenantry(&arguments, "")));
+    for (name, arguments) in
+        [("all", &["--help"][..]), ("crd", &["crd", "--help"]), ("publish", &["publish", "--help"]), ("render", &["render", "--help"])]
+    {
+        insta::assert_snapshot!(format!("help_{name}"), stdout(&tenantry(arguments, "")));
     }
     assert_eq!(tenantry(&["rendr"], "").status.code(), Some(2));
 }
