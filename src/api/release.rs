@@ -221,8 +221,8 @@ fn ten_minutes() -> Span {
 pub enum MaxFailed {
     /// So many.
     Number(u32),
-    /// So many percent, with the sign.
-    Percent(String),
+    /// So many percent, with the sign; or the number as a text.
+    Text(String),
 }
 
 impl Default for MaxFailed {
@@ -234,12 +234,13 @@ impl Default for MaxFailed {
 impl MaxFailed {
     /// Whether so many failed of so many are too many.
     pub fn is_exceeded(&self, failed: usize, of: usize) -> bool {
+        let number = |text: &str| text.parse::<usize>().unwrap_or_default();
         match self {
             Self::Number(most) => failed > *most as usize,
-            Self::Percent(text) => {
-                let percent: usize = text.trim_end_matches('%').parse().unwrap_or_default();
-                failed * 100 > percent * of
-            }
+            Self::Text(text) => match text.strip_suffix('%') {
+                Some(percent) => failed * 100 > number(percent) * of,
+                None => failed > number(text),
+            },
         }
     }
 }
@@ -257,7 +258,7 @@ impl JsonSchema for MaxFailed {
         json_schema!({
             "x-kubernetes-int-or-string": true,
             "x-kubernetes-validations": [{
-                "rule": "type(self) == int ? self >= 0 && self <= 100000 : self.matches('^([0-9]|[1-9][0-9]|100)%$')",
+                "rule": "string(self).matches('^([0-9]{1,5}|([0-9]|[1-9][0-9]|100)%)$')",
                 "message": "maxFailed is a number of tenants or a percentage, such as 3 or 1%",
             }],
         })
@@ -439,10 +440,12 @@ mod tests {
 
     #[test]
     fn a_percentage_of_few_tenants_is_exceeded_by_one() {
-        let one_percent = MaxFailed::Percent("1%".to_owned());
+        let one_percent = MaxFailed::Text("1%".to_owned());
         assert!(one_percent.is_exceeded(1, 5));
         assert!(!one_percent.is_exceeded(10, 1000) && one_percent.is_exceeded(11, 1000));
-        assert!(!MaxFailed::Number(3).is_exceeded(3, 5) && MaxFailed::Number(3).is_exceeded(4, 5));
+        for three in [MaxFailed::Number(3), MaxFailed::Text("3".to_owned())] {
+            assert!(!three.is_exceeded(3, 5) && three.is_exceeded(4, 5));
+        }
         assert!(!MaxFailed::default().is_exceeded(0, 0));
     }
 }

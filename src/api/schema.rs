@@ -299,6 +299,22 @@ mod tests {
     }
 
     #[test]
+    fn a_number_or_a_percentage_of_failed_tenants_is_admitted_and_nothing_else() {
+        let problems = |most: Value| {
+            let spec = json!({"blueprint": "planner", "version": "1", "health": {"maxFailed": most}});
+            let manifest =
+                json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "Release", "metadata": {"name": "planner-1"}, "spec": spec});
+            problems(&manifest)
+        };
+        for most in [json!(0), json!(3), json!("3"), json!("1%"), json!("100%")] {
+            assert_eq!(problems(most.clone()), "", "{most}");
+        }
+        for most in [json!(-1), json!("101%"), json!("few"), json!(1_000_000)] {
+            assert!(problems(most.clone()).contains("such as 3 or 1%"), "{most}");
+        }
+    }
+
+    #[test]
     fn what_the_server_would_refuse_or_drop_is_refused_with_its_place() {
         let smallest = json!({"displayName": "ACME", "blueprint": "planner", "plan": "starter"});
         let with = |field: &str, value: Value| {
