@@ -48,6 +48,8 @@ pub async fn keep_releasing(context: Arc<Context>) {
         tokio::time::sleep(GATHER).await;
         due = match look(&context, &mut written).await {
             Ok(next) => next,
+            // It was changed since it was looked at, if only by who holds it against deletion.
+            Err(kube::Error::Api(answer)) if answer.code == 409 => Some(Timestamp::now()),
             Err(error) => {
                 tracing::warn!(%error, "releases can't be brought on their way; trying again");
                 tokio::time::sleep(AGAIN).await;
@@ -260,21 +262,22 @@ async fn write(
 fn events(before: Option<&ReleaseStatus>, after: &ReleaseStatus) -> Vec<Event> {
     let none = ReleaseStatus::default();
     let before = before.unwrap_or(&none);
-    let event = |type_, reason: &str, note: String| Event {
+    // Events of one action and reason are counted as one, by the first one's note.
+    let event = |type_, action: &str, reason: &str, note: String| Event {
         type_,
         reason: reason.to_owned(),
         note: Some(note),
-        action: "Release".to_owned(),
+        action: action.to_owned(),
         secondary: None,
     };
     let mut events = Vec::new();
     for wave in &after.waves {
         let known = before.waves.iter().find(|known| known.name == wave.name);
         if wave.opened.is_some() && known.is_none_or(|known| known.opened.is_none()) {
-            events.push(event(EventType::Normal, "WaveOpened", format!("wave {} is open", wave.name)));
+            events.push(event(EventType::Normal, &wave.name, "WaveOpened", format!("wave {} is open", wave.name)));
         }
         if wave.finished.is_some() && known.is_none_or(|known| known.finished.is_none()) {
-            events.push(event(EventType::Normal, "WaveFinished", format!("all of wave {} have arrived", wave.name)));
+            events.push(event(EventType::Normal, &wave.name, "WaveFinished", format!("all of wave {} have arrived", wave.name)));
         }
     }
     let ready = |status: &ReleaseStatus| status.conditions.iter().find(|condition| condition.type_ == conditions::READY).cloned();
@@ -283,7 +286,8 @@ fn events(before: Option<&ReleaseStatus>, after: &ReleaseStatus) -> Vec<Event> {
         && !["Progressing", "Soaking"].contains(&now.reason.as_str())
     {
         let stalled = conditions::is_true(&after.conditions, conditions::STALLED);
-        events.push(event(if stalled { EventType::Warning } else { EventType::Normal }, &now.reason, now.message));
+        let type_ = if stalled { EventType::Warning } else { EventType::Normal };
+        events.push(event(type_, "Release", &now.reason, now.message));
     }
     events
 }
@@ -384,5 +388,34 @@ async fn say_what_is_released(context: &Context, coordinator: &Holding, name: &s
         Ok(_) => Ok(()),
         Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::conditions::merge;
+    use crate::api::release::WaveStatus;
+
+    #[test]
+    fn people_hear_of_each_wave_and_of_how_it_ends() {
+        let now = Time(Timestamp::UNIX_EPOCH);
+        let status = |reason: &str, opened: usize| {
+            let wave = |number: usize| WaveStatus {
+                name: format!("w{number}"),
+                opened: (number < opened).then(|| now.clone()),
+                finished: (number + 1 < opened).then(|| now.clone()),
+                ..WaveStatus::default()
+            };
+            let conditions = merge(&[], &[Verdict::new(conditions::READY, false, reason, "a sentence")], 1, &now);
+            ReleaseStatus { waves: (0..2).map(wave).collect(), conditions, ..ReleaseStatus::default() }
+        };
+        let heard = |before: &ReleaseStatus, after: &ReleaseStatus| {
+            events(Some(before), after).into_iter().map(|event| format!("{} {}", event.action, event.reason)).collect::<Vec<_>>()
+        };
+        assert_eq!(heard(&ReleaseStatus::default(), &status("Progressing", 1)), ["w0 WaveOpened"]);
+        assert_eq!(heard(&status("Progressing", 1), &status("Progressing", 2)), ["w0 WaveFinished", "w1 WaveOpened"]);
+        assert_eq!(heard(&status("Progressing", 2), &status("TooManyFailed", 2)), ["Release TooManyFailed"]);
+        assert_eq!(heard(&status("TooManyFailed", 2), &status("TooManyFailed", 2)), [""; 0]);
     }
 }

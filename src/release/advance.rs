@@ -332,6 +332,7 @@ impl<'a> Course<'a> {
         let left = self.members.iter().filter(in_service).filter(goes_back).count();
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         self.status.tenants = Counts { moving: left, ..Counts::default() };
+        self.status.waves.iter_mut().for_each(|wave| wave.tenants = Counts::default());
         if left > 0 {
             return State::RollingBack { left };
         }
