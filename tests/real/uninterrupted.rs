@@ -1,11 +1,12 @@
 //! Changes that no visitor notices: a new version, an eviction, a new password. A control shows that the visitors would notice.
 
 use crate::planner::{self, FIRST, SECOND, component, page_with, pods};
-use crate::support::{LIMIT, Tenant, World, condition, wait_until};
+use crate::support::{LIMIT, Tenant, World, condition, manifest, unique, wait_until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::EvictParams;
 use serde_json::{Value, json};
+use std::time::Instant;
 
 /// Two web pods and no autoscaler, which would be a second thing that happens.
 async fn two_web_pods(world: &World) -> String {
@@ -43,16 +44,55 @@ async fn a_new_version_with_a_migration_loses_no_request() {
         page_with(&tenant, &format!("<code>{FIRST}</code>")).await;
         let visitors = planner::visitors(&tenant).await;
         updated(&tenant).await;
-        // The old pods drain after the new ones serve.
-        let old = format!("app.kubernetes.io/version={FIRST}");
-        wait_until("the old pods are gone", LIMIT * 2, async || {
-            let left = world.list("Pod", Some(&tenant.namespace), &old).await;
-            let left: Vec<_> = left.iter().filter(|pod| pod["status"]["phase"] == "Running").map(|pod| &pod["metadata"]["name"]).collect();
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
-        })
-        .await;
+        gone(&tenant, FIRST).await;
         visitors.stop().await.nothing_lost(&format!("an update on plan {plan}"));
     }
+}
+
+/// A merge on the channel of testers: how soon they have it, with no request lost, and none when it is taken back.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real node: dev/test-real"]
+async fn a_release_with_a_migration_and_its_way_back_lose_no_request() {
+    let world = planner::world().await;
+    let blueprint = planner::changed(&world, |_| {}).await;
+    let tenant = planner::tenant("tester", json!({"blueprint": blueprint, "release": {"channel": "rc"}})).await;
+    page_with(&tenant, &format!("<code>{FIRST}</code>")).await;
+    let visitors = planner::visitors(&tenant).await;
+    let (name, published) = (unique("planner"), Instant::now());
+    world.create(&manifest("Release", &name, json!({"blueprint": blueprint, "version": SECOND, "channel": "rc"}))).await;
+    page_with(&tenant, &format!("<code>{SECOND}</code>")).await;
+    let seen = published.elapsed();
+    let state = async |reason: &str| {
+        wait_until(&format!("the release is {reason}"), LIMIT, async || {
+            let release = world.get("Release", None, &name).await;
+            let is = condition(&release, "Ready").is_some_and(|ready| ready.reason == reason);
+            if is { Ok(()) } else { Err(release["status"].to_string()) }
+        })
+        .await;
+    };
+    state("Complete").await;
+    eprintln!(
+        "a release reaches testers {:.1} s after it is made, and is complete after {:.1} s",
+        seen.as_secs_f32(),
+        published.elapsed().as_secs_f32()
+    );
+    gone(&tenant, FIRST).await;
+    world.merge("Release", None, &name, &json!({"spec": {"rolledBack": true}})).await;
+    state("RolledBack").await;
+    page_with(&tenant, &format!("<code>{FIRST}</code>")).await;
+    gone(&tenant, SECOND).await;
+    visitors.stop().await.nothing_lost("a release and its way back");
+}
+
+/// The pods of a version drain after those of another serve.
+async fn gone(tenant: &Tenant, version: &str) {
+    let old = format!("app.kubernetes.io/version={version}");
+    wait_until(&format!("the pods of {version} are gone"), LIMIT * 2, async || {
+        let left = tenant.world.list("Pod", Some(&tenant.namespace), &old).await;
+        let left: Vec<_> = left.iter().filter(|pod| pod["status"]["phase"] == "Running").map(|pod| &pod["metadata"]["name"]).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
 }
 
 /// Without this, no loss could also mean that the visitors don't see one.
@@ -64,14 +104,14 @@ async fn without_a_drain_requests_are_lost() {
     let blueprint = planner::changed(&world, hasty).await;
     let tenant = planner::tenant("hasty", json!({"blueprint": blueprint})).await;
     let visitors = planner::visitors(&tenant).await;
-    // Each restart of the web pod is a chance to lose one.
+    // Each restart of the web pod is a chance to lose one, and the greater the less time the program gives to requests that it has.
     let mut restarts = 0;
     while visitors.tally().lost.is_empty() {
         restarts += 1;
         assert!(restarts <= 30, "30 restarts lost none of {} requests, so the visitors see no loss", visitors.tally().answered);
         let before = pods(&tenant, "web").await;
         let mut spec = world.get("Blueprint", None, &blueprint).await["spec"].take();
-        component(&mut spec, "web")["env"] = json!({"RESTART": restarts.to_string()});
+        component(&mut spec, "web")["env"] = json!({"RESTART": restarts.to_string(), "GUNICORN_CMD_ARGS": "--graceful-timeout 0"});
         world.merge("Blueprint", None, &blueprint, &json!({"spec": spec})).await;
         wait_until("another web pod serves alone", LIMIT, async || replaced(&tenant, &before).await).await;
     }
