@@ -66,7 +66,7 @@ pub struct ReleaseSpec {
     #[serde(default = "one_wave")]
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    #[x_kube(validation = Rule::new("self[self.size() - 1].percent == 100 && !has(self[self.size() - 1].match)").message("the last wave is for everybody, or some tenants would never get the release: give it percent: 100 and no match"))]
+    #[x_kube(validation = Rule::new("self[self.size() - 1].percent == 100 && !has(self[self.size() - 1].match) && !self[self.size() - 1].skip").message("the last wave is for everybody, or some tenants would never get the release: give it percent: 100, no match and no skip"))]
     pub waves: Vec<Wave>,
 
     /// When too many tenants have failed.
@@ -81,8 +81,9 @@ pub struct ReleaseSpec {
     #[serde(default)]
     pub paused: bool,
 
-    /// All tenants go back to what they ran before. Their data stays as it was migrated.
+    /// All tenants go back to what they ran before. Their data stays as it was migrated. It can't be set back.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self || !oldSelf").message("a release that was rolled back stays so, because all its tenants would move at once, without waves: make a new Release"))]
     pub rolled_back: bool,
 }
 

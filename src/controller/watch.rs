@@ -124,8 +124,13 @@ fn tenant_changed(context: &Context, changed: &Changed) {
     admit(context, &changed.name, &changed.uid);
     context.grant_soon(&changed.name);
     context.releases.changed.notify_one();
-    if changed.is_news {
+    let tenant = context.stores.tenants.get(&ObjectRef::new(&changed.name));
+    // Which release a tenant has, its status says.
+    let may_follow = tenant.is_none_or(|tenant| !context.releases.of(&tenant.spec.blueprint).is_empty());
+    if changed.is_news || may_follow {
         context.usage_changed.notify_one();
+    }
+    if changed.is_news {
         let urgency = match urgency(context, &changed.name) {
             Urgency::Resync if !changed.is_listed => Urgency::Change,
             urgency => urgency,
@@ -149,15 +154,22 @@ fn release_changed(context: &Context, _: &Changed) {
     context.releases.take_in(all);
     context.usage_changed.notify_one();
     context.releases.changed.notify_one();
-    let now = jiff::Timestamp::now();
-    wake_as(context, |tenant| context.is_to_move(tenant, now), |_, _| Urgency::Change);
+    wake_to_move(context, |tenant, now| context.is_to_move(tenant, now));
 }
 
 /// The blueprint as it stood when a release was made has come, or gone.
 fn snapshot_changed(context: &Context, release: &str) {
     context.releases.changed.notify_one();
+    wake_to_move(context, |tenant, now| context.runs_snapshot_of(tenant, release, now));
+}
+
+/// While the first lists come in, nobody is worked on yet, and all are woken when they are there: to look through all tenants for each listed
+/// release would take longer than the lists.
+fn wake_to_move(context: &Context, concerns: impl Fn(&Tenant, jiff::Timestamp) -> bool) {
     let now = jiff::Timestamp::now();
-    wake_as(context, |tenant| context.runs_snapshot_of(tenant, release, now), |_, _| Urgency::Change);
+    if context.is_ready() {
+        wake_as(context, |tenant| concerns(tenant, now), |_, _| Urgency::Change);
+    }
 }
 
 fn plan_changed(context: &Context, changed: &Changed) {

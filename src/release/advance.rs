@@ -30,8 +30,8 @@ pub struct Advance {
 /// What a release comes to now. `tenants` are all of its blueprint; `newer` is a later release of its channel that isn't rolled back.
 pub fn advance(release: &Release, newer: Option<&Release>, tenants: &[Arc<Tenant>], now: Timestamp) -> Advance {
     let mut status = release.status.clone().unwrap_or_default();
-    status.observed_generation = release.metadata.generation.unwrap_or_default();
     let generation = release.metadata.generation.unwrap_or_default();
+    status.observed_generation = generation;
     if status.halted.as_ref().is_some_and(|halt| halt.generation != generation) {
         status.halted = None;
     }
@@ -268,16 +268,16 @@ impl<'a> Course<'a> {
             let earlier = member.wave.filter(|earlier| *earlier < wave);
             earlier.and_then(|earlier| self.status.waves[earlier].reach()).is_some_and(|reach| member.lot <= reach)
         };
-        let forced = self.members.iter().filter(is_free).filter(reached).count();
+        let forced: Vec<_> = self.members.iter().filter(is_free).filter(reached).collect();
         let free: Vec<_> = self.members_of(wave).filter(is_free).collect();
-        let Some(room) = room.checked_sub(forced).filter(|room| *room > 0 || free.is_empty()) else { return };
+        let Some(room) = room.checked_sub(forced.len()).filter(|room| *room > 0 || free.is_empty()) else { return };
         let begin = &free[..room.min(free.len())];
         let was_let = |member: &&&Member<'_>| member.place == Place::Starting;
         // Who was let begin stays so, or could have begun by now unseen.
         if free.iter().filter(was_let).count() > begin.iter().filter(was_let).count() {
             return;
         }
-        let is_news = forced > 0 || begin.iter().any(|member| member.place == Place::Free);
+        let is_news = forced.iter().chain(begin).any(|member| member.place == Place::Free);
         let last = if room >= free.len() { self.bound(wave) } else { begin.last().map_or(Lot::FIRST, |member| member.lot) };
         if is_news || (free.is_empty() && self.status.waves[wave].reach() != Some(last)) {
             self.status.waves[wave].reach = Some(last.to_string());

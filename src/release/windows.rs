@@ -3,8 +3,9 @@
 use crate::api::Tenant;
 use crate::api::tenant::{Day, Window};
 use jiff::civil::{Date, Time, Weekday};
-use jiff::tz::TimeZone;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan, Zoned};
+use std::sync::OnceLock;
 
 /// Why a tenant's window can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +51,7 @@ pub fn leave(tenant: &Tenant, now: Timestamp) -> Leave {
 
 /// When the window that is open now was opened, or when the next one will be.
 fn current(window: &Window, now: Timestamp) -> Result<Result<Timestamp, Timestamp>, InvalidWindow> {
-    let zone = TimeZone::get(&window.time_zone).map_err(|_| InvalidWindow::TimeZone(window.time_zone.clone()))?;
+    let zone = zones().get(&window.time_zone).map_err(|_| InvalidWindow::TimeZone(window.time_zone.clone()))?;
     let (from, to) = (time_of_day(&window.from)?, time_of_day(&window.to)?);
     let today = now.to_zoned(zone.clone()).date();
     // One that began yesterday may go on past midnight; within a week every day that is allowed comes.
@@ -66,6 +67,12 @@ fn current(window: &Window, now: Timestamp) -> Result<Result<Timestamp, Timestam
     // There is always a next one: some day of every week is allowed.
     let Some((opens, _)) = next else { return Ok(Err(Timestamp::MAX)) };
     Ok(if opens <= now { Ok(opens) } else { Err(opens) })
+}
+
+/// The time zones that this program brings along: those of the machine may be others than another process has, or none at all.
+fn zones() -> &'static TimeZoneDatabase {
+    static ZONES: OnceLock<TimeZoneDatabase> = OnceLock::new();
+    ZONES.get_or_init(TimeZoneDatabase::bundled)
 }
 
 /// A moment of a day. One that a change of the clock leaves out is as much later as the clock is put forward.

@@ -393,6 +393,7 @@ fn refusals(kind: &str) -> Vec<(Value, &'static str)> {
                 (json!({"image": {"digest": format!("sha512:{}", "0".repeat(64))}}), "digest is sha256: and 64 hexadecimal digits"),
                 (json!({"waves": [{"name": "few", "percent": 5}]}), "the last wave is for everybody"),
                 (json!({"waves": [{"name": "own", "match": {"a": "b"}}]}), "the last wave is for everybody"),
+                (json!({"waves": [{"name": "all", "skip": true}]}), "the last wave is for everybody"),
                 (wave(json!({"name": "Canary"})), "a wave's name has small letters"),
                 (wave(json!({"name": "a", "match": {"/": "b"}})), "each key of match is a label's name"),
                 (wave(json!({"name": "a", "match": {"a": "-"}})), "a label's value has only letters"),
@@ -456,6 +457,7 @@ fn refused_changes(kind: &str) -> Vec<(Value, Value, &'static str)> {
             (json!({}), json!({"channel": "rc"}), "channel can't be changed"),
             (json!({}), json!({"image": {"tag": "1"}}), "image can't be changed"),
             (json!({"image": {"tag": "1"}}), json!({"image": null}), "image can't be changed"),
+            (json!({"rolledBack": true}), json!({"rolledBack": false}), "a release that was rolled back stays so"),
         ],
         _ => vec![(json!({}), json!({"database": "others"}), "database can't be changed")],
     }
