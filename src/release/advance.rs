@@ -9,6 +9,7 @@ use crate::api::{Release, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// So many failed tenants are named.
@@ -280,14 +281,12 @@ impl<'a> Course<'a> {
         let is_news = forced.iter().chain(begin).any(|member| member.place == Place::Free);
         let last = if room >= free.len() { self.bound(wave) } else { begin.last().map_or(Lot::FIRST, |member| member.lot) };
         if is_news || (free.is_empty() && self.status.waves[wave].reach() != Some(last)) {
+            let starting: HashSet<Lot> = forced.iter().chain(begin).map(|member| member.lot).collect();
             self.status.waves[wave].reach = Some(last.to_string());
             self.status.as_of = Some(Time(self.now));
             // They are on their way from now on.
-            let begun = |member: &Member<'_>| member.place == Place::Free && (member.wave == Some(wave) && member.lot <= last);
-            for member in &mut self.members {
-                if begun(member) {
-                    member.place = Place::Starting;
-                }
+            for member in self.members.iter_mut().filter(|member| starting.contains(&member.lot)) {
+                member.place = Place::Starting;
             }
         }
     }

@@ -100,8 +100,12 @@ impl World {
         let tenants: Vec<_> = self.tenants.iter().cloned().map(Arc::new).collect();
         for index in 0..self.releases.len() {
             let newer = self.releases[index + 1..].iter().rfind(|newer| !newer.is_rolled_back());
-            let next = advance(&self.releases[index], newer, &tenants, self.now);
-            self.releases[index].status = Some(next.status);
+            let mut release = self.releases[index].clone();
+            release.status = Some(advance(&release, newer, &tenants, self.now).status);
+            // What is looked at again at once says the same, or the operator would never come to rest.
+            let again = advance(&release, newer, &tenants, self.now);
+            assert_eq!(release.status, Some(again.status), "{} is written twice", release.name_any());
+            self.releases[index] = release;
         }
     }
 
