@@ -19,13 +19,6 @@ pub struct Target<'a> {
     pub version: Option<&'a str>,
 }
 
-impl PartialEq for Target<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        let uids = |target: &Self| [target.release, target.snapshot].map(|release| release.and_then(ResourceExt::uid));
-        (uids(self), self.version) == (uids(other), other.version)
-    }
-}
-
 impl<'a> Target<'a> {
     fn of(release: &'a Release) -> Self {
         Self { release: Some(release), snapshot: Some(release), version: Some(&release.spec.version) }

@@ -285,6 +285,19 @@ async fn a_release_that_tenants_have_waits_with_its_deletion_until_another_has_c
     release.until("its condition names the tenant", waits).await;
     tenant.change(json!({"displayName": "Looked at again"})).await.ready().await;
     serves(&tenant, "1.1").await;
+    // The next one could be taken back to it; with the one after that nobody would go back so far.
+    let gone = async |release: &Release| product.world.find("Release", None, &release.name).await.is_none();
+    product.release("1.2", json!({})).await.state("Complete").await;
+    assert!(!gone(&release).await, "who is at 1.2 would go back to 1.1");
+    let last = product.release("1.3", json!({})).await;
+    last.state("Complete").await;
+    wait_until("it goes when nobody would go back to it", LIMIT, async || {
+        if gone(&release).await { Ok(()) } else { Err(release.get().await.to_string()) }
+    })
+    .await;
+    let release = last;
+    release.until("the last one is held", held).await;
+    product.world.delete("Release", None, &release.name).await;
     tenant.change(json!({"deletion": {"policy": "Delete"}})).await.delete().await.gone().await;
     wait_until("it goes with its last tenant", LIMIT, async || match product.world.find("Release", None, &release.name).await {
         None => Ok(()),
@@ -362,4 +375,23 @@ async fn blueprints_of_old_releases_go_once_nobody_would_go_back_to_them() {
     serves(&tenant, "1.5").await;
     tenant.change(json!({"release": {"version": "1.1"}})).await;
     serves(&tenant, "1.1").await;
+}
+
+#[tokio::test]
+async fn a_migration_that_is_at_work_when_its_release_is_rolled_back_is_left_to_its_end() {
+    let product = Product::new().await;
+    let tenant = product.tenant(json!({})).await;
+    let before = tenant.names("Job").await;
+    let release = product.release("1.1-slow", json!({})).await;
+    let job = wait_until("the migration is at work", LIMIT, async || {
+        let jobs = tenant.names("Job").await;
+        jobs.into_iter().find(|job| !before.contains(job)).ok_or_else(|| "there is no other Job".to_owned())
+    })
+    .await;
+    release.change(json!({"rolledBack": true})).await.state("RolledBack").await;
+    serves(&tenant, "1.0").await;
+    let is_over = |job: &Value| job["status"]["conditions"].to_string().contains("Complete");
+    let left = tenant.find("Job", &job).await;
+    assert!(left.is_some_and(|job| is_over(&job) || job["metadata"]["deletionTimestamp"].is_null()), "it was cut short");
+    tenant.object_gone("Job", &job).await;
 }
