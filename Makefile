@@ -26,7 +26,7 @@ prove-faults: ## plants mistakes that only faults show, and shows that each is c
 prove-guards: ## takes each guard away and shows that its tests of attacks fail; 25 minutes
 	@dev/prove-guards
 
-bench: ## the operator at scale beside a bare client, every figure beside its bar; 80 minutes
+bench: ## the operator at scale beside a bare client, every figure beside its bar; 95 minutes
 	@dev/bench
 
 lint: ## format, clippy, shellcheck, go vet, drift of generated files

@@ -1,9 +1,10 @@
 //! The bare client: it POSTs the very bytes that the operator POSTs, as the same ServiceAccount and by the same library, runs the same SQL, keeps
-//! the same order (the migration after the database, pods after the migration), and waits for the same end. It writes nothing else, and looks at
-//! nothing twice: less can't be done.
+//! the same order (the migration after the database, pods after the migration), and waits for the same end. Then it brings all to the next version:
+//! a migration Job, and one apply for each Deployment. It writes nothing else, and looks at nothing twice: less can't be done.
 
 use crate::fleet::{self, Progress, limit};
 use crate::processes;
+use crate::release::NEXT;
 use crate::results::BareRun;
 use crate::support::{Environment, NAMESPACE, SERVICE_ACCOUNT, World, http_get, wait_until};
 use futures::TryStreamExt;
@@ -11,7 +12,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{DynamicObject, PostParams};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -24,14 +25,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tenantry::api::{Blueprint, DatabaseServer, Plan, Tenant, labels};
 use tenantry::database::{Address, Login, Server, TlsMode, generate_password};
-use tenantry::instance::render::{self, DatabaseLogin, Object, SecretContent, Serving};
+use tenantry::instance::render::{self, DatabaseLogin, Object, ObjectKey, Rendered, SecretContent, Serving};
 use tenantry::instance::resolve::{Inputs, resolve};
 use tenantry::instance::{Instance, Settings};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Makes so many tenants with so many requests in flight.
-pub async fn run(tenants: usize, in_flight: usize) -> BareRun {
+/// Makes so many tenants with so many requests in flight, and brings them to the next version if that is asked for.
+pub async fn run(tenants: usize, in_flight: usize, releases: bool) -> BareRun {
     let world = World::without_operator().await;
     fleet::install_product();
     let line = Arc::new(Line::new(&world).await);
@@ -46,20 +47,24 @@ pub async fn run(tenants: usize, in_flight: usize) -> BareRun {
     tasks.spawn(watch_deployments(line.clone()));
     tasks.spawn(watch_ingresses(line.clone()));
     let creating = fleet::create(&world, fleet::names(tenants), |tenant| line.begin(tenant));
-    let mut progress = Progress::new("serve", tenants);
-    let serving = wait_until("all tenants serve", limit(tenants), async || {
-        while let Some(ended) = tasks.try_join_next() {
-            ended.expect("a part of the bare client ended");
-        }
-        let serving = line.serving.load(Ordering::Relaxed);
-        progress.tell(serving);
-        if serving == tenants { Ok(()) } else { Err(format!("{serving} of {tenants} do")) }
-    });
-    tokio::join!(creating, serving);
+    tokio::join!(creating, line.all_serve(tenants, &mut tasks));
     let seconds = started.elapsed().as_secs_f64();
     let mut cpu = processes::between(&before, &processes::cpu_seconds(&[]));
     cpu.insert("client".to_owned(), processes::of(std::process::id()).unwrap_or_default() - own);
-    BareRun { tenants, in_flight, seconds, objects: fleet::objects(&world).await, cpu }
+    let objects = fleet::objects(&world).await;
+    let release_seconds = if releases { Some(release(&world, &line, &mut tasks).await) } else { None };
+    BareRun { tenants, in_flight, seconds, objects, cpu, release_seconds }
+}
+
+/// Brings all tenants to the next version, and tells the seconds.
+async fn release(world: &World, line: &Arc<Line>, tasks: &mut JoinSet<()>) -> f64 {
+    let tenants = Api::<Tenant>::all(world.cluster.client.clone()).list(&ListParams::default()).await.expect("the tenants").items;
+    let count = tenants.len();
+    line.serving.store(0, Ordering::Relaxed);
+    let started = Instant::now();
+    tenants.into_iter().for_each(|tenant| line.push(Task::Move(Box::new(tenant))));
+    line.all_serve(count, tasks).await;
+    started.elapsed().as_secs_f64()
 }
 
 /// All that the client knows.
@@ -82,14 +87,19 @@ struct Line {
 enum Task {
     /// All up to the migration.
     Begin(Box<Tenant>),
+    /// The migration to the next version.
+    Move(Box<Tenant>),
     /// All after the migration of the instance in this namespace.
     Finish(String),
 }
 
-/// A tenant that isn't serving yet.
+/// A tenant that doesn't serve what it is to serve yet.
 struct Making {
     instance: Instance,
+    /// What is written after the migration.
     rest: Vec<Object>,
+    /// Whether that is there already, and is changed.
+    exists: bool,
     deployments: usize,
     available: HashSet<String>,
     routed: bool,
@@ -127,7 +137,11 @@ impl Line {
     }
 
     fn begin(&self, tenant: Tenant) {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner).push_back(Task::Begin(Box::new(tenant)));
+        self.push(Task::Begin(Box::new(tenant)));
+    }
+
+    fn push(&self, task: Task) {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).push_back(task);
         self.count.add_permits(1);
     }
 
@@ -140,6 +154,40 @@ impl Line {
     async fn next(&self) -> Task {
         self.count.acquire().await.expect("it is never closed").forget();
         self.due.lock().unwrap_or_else(PoisonError::into_inner).pop_front().expect("one for each permit")
+    }
+
+    async fn all_serve(&self, tenants: usize, tasks: &mut JoinSet<()>) {
+        let mut progress = Progress::new("serve", tenants);
+        wait_until("all tenants serve", limit(tenants), async || {
+            while let Some(ended) = tasks.try_join_next() {
+                ended.expect("a part of the bare client ended");
+            }
+            let serving = self.serving.load(Ordering::Relaxed);
+            progress.tell(serving);
+            if serving == tenants { Ok(()) } else { Err(format!("{serving} of {tenants} do")) }
+        })
+        .await;
+    }
+
+    /// The instance at a version, and all that it is made of then.
+    fn draw(&self, tenant: &Tenant, version: Option<&str>) -> (Instance, Rendered) {
+        let instance = resolve(&Inputs {
+            tenant,
+            blueprint_name: &tenant.spec.blueprint,
+            blueprint: &self.blueprint.spec,
+            version: version.or(tenant.pinned()),
+            image: None,
+            plan: &self.plan.spec,
+            server: Some(&self.server),
+            settings: &self.settings,
+            now: &Time(jiff::Timestamp::now()),
+        })
+        .expect("an instance");
+        // As long as the operator's own digest of secrets is.
+        let configuration = render::configuration_digest(&instance, &["0123456789abcdef"]);
+        let serving = Serving { version: instance.version.as_str(), configuration: &configuration };
+        let rendered = render::render(&instance, &self.settings, Some(&serving));
+        (instance, rendered)
     }
 
     /// Takes in what was seen of a tenant, and asks it once there is nothing more to wait for.
@@ -165,13 +213,14 @@ async fn work(line: Arc<Line>) {
     loop {
         match line.next().await {
             Task::Begin(tenant) => begin(&line, &tenant).await,
+            Task::Move(tenant) => begin_move(&line, &tenant).await,
             Task::Finish(namespace) => {
-                let rest = {
+                let (rest, exists) = {
                     let mut making = line.making.lock().unwrap_or_else(PoisonError::into_inner);
-                    making.get_mut(&namespace).map(|tenant| std::mem::take(&mut tenant.rest)).unwrap_or_default()
+                    making.get_mut(&namespace).map(|tenant| (std::mem::take(&mut tenant.rest), tenant.exists)).unwrap_or_default()
                 };
                 for object in rest {
-                    post(&line.client, object).await;
+                    if exists { change(&line.client, object).await } else { post(&line.client, object).await }
                 }
             }
         }
@@ -179,39 +228,41 @@ async fn work(line: Arc<Line>) {
 }
 
 async fn begin(line: &Line, tenant: &Tenant) {
-    let instance = resolve(&Inputs {
-        tenant,
-        blueprint_name: &tenant.spec.blueprint,
-        blueprint: &line.blueprint.spec,
-        version: tenant.pinned(),
-        image: None,
-        plan: &line.plan.spec,
-        server: Some(&line.server),
-        settings: &line.settings,
-        now: &Time(jiff::Timestamp::now()),
-    })
-    .expect("an instance");
+    let (instance, rendered) = line.draw(tenant, None);
     let database = instance.database.as_ref().expect("a database");
     let login = Login { name: instance.name.database_login(1), password: generate_password() };
     let secrets = secrets(line, &instance, &login);
-    // As long as the operator's own digest of secrets is.
-    let configuration = render::configuration_digest(&instance, &["0123456789abcdef"]);
-    let serving = Serving { version: instance.version.as_str(), configuration: &configuration };
-    let rendered = render::render(&instance, &line.settings, Some(&serving));
-    let marked = |object: &Object| object.clone().annotated(labels::APPLIED, &object.digest());
-    let desired = instance.database.as_ref().expect("a database").desired(&instance, login, false);
+    let desired = database.desired(&instance, login, false);
 
     let first = [&rendered.namespace, &rendered.access].into_iter().chain(&rendered.foundation).map(marked);
-    let job = rendered.migration.as_ref().map(marked).expect("a migration");
-    let rest: Vec<_> = rendered.workloads.iter().chain(&rendered.routes).map(marked).collect();
-    let deployments = instance.components.len();
     for object in first.chain(secrets) {
         post(&line.client, object).await;
     }
     line.database.ensure(&desired).await.unwrap_or_else(|error| panic!("the database of {}: {error}", database.owner));
-    let making = Making { rest, deployments, available: HashSet::new(), routed: false, asked: false, instance };
-    line.making.lock().unwrap_or_else(PoisonError::into_inner).insert(making.instance.namespace.clone(), making);
+    let rest = rendered.workloads.iter().chain(&rendered.routes).map(marked).collect();
+    migrate(line, instance, &rendered, rest, false).await;
+}
+
+/// Only what the version changes is written.
+async fn begin_move(line: &Line, tenant: &Tenant) {
+    let ((_, before), (instance, rendered)) = (line.draw(tenant, None), line.draw(tenant, Some(NEXT)));
+    let changed = rendered.workloads.iter().filter(|object| !before.workloads.iter().any(|known| known.digest() == object.digest()));
+    let rest = changed.map(marked).collect();
+    migrate(line, instance, &rendered, rest, true).await;
+}
+
+/// What comes after the migration is known before the migration can be done.
+async fn migrate(line: &Line, instance: Instance, rendered: &Rendered, rest: Vec<Object>, exists: bool) {
+    let (job, namespace) = (rendered.migration.as_ref().map(marked).expect("a migration"), instance.namespace.clone());
+    let making =
+        Making { rest, exists, deployments: instance.components.len(), available: HashSet::new(), routed: exists, asked: false, instance };
+    line.making.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace, making);
     post(&line.client, job).await;
+}
+
+/// With the operator's digest, so that the bytes are the same.
+fn marked(object: &Object) -> Object {
+    object.clone().annotated(labels::APPLIED, &object.digest())
 }
 
 fn secrets(line: &Line, instance: &Instance, login: &Login) -> [Object; 2] {
@@ -232,11 +283,7 @@ async fn post(client: &Client, Object { key, mut content, starting_replicas }: O
     if let Some(replicas) = starting_replicas {
         content["spec"]["replicas"] = replicas.into();
     }
-    let resource = key.kind.api_resource();
-    let api: Api<DynamicObject> = match &key.namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
+    let api = api(client, &key);
     let object = serde_json::from_value(content).expect("an object");
     let parameters = PostParams { field_manager: Some(labels::MANAGER.to_owned()), ..Default::default() };
     loop {
@@ -249,13 +296,26 @@ async fn post(client: &Client, Object { key, mut content, starting_replicas }: O
     }
 }
 
+async fn change(client: &Client, Object { key, content, .. }: Object) {
+    let parameters = PatchParams::apply(labels::MANAGER).force();
+    api(client, &key).patch(&key.name, &parameters, &Patch::Apply(&content)).await.unwrap_or_else(|error| panic!("{key}: {error}"));
+}
+
+fn api(client: &Client, key: &ObjectKey) -> Api<DynamicObject> {
+    let resource = key.kind.api_resource();
+    match &key.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
 async fn watch_jobs(line: Arc<Line>) {
     let mut done = HashSet::new();
     watch(&line, |job: Job| {
         let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
         let complete = conditions.iter().any(|condition| condition.type_ == "Complete" && condition.status == "True");
         let namespace = job.namespace().unwrap_or_default();
-        if complete && done.insert(namespace.clone()) {
+        if complete && done.insert((namespace.clone(), job.name_any())) {
             line.finish(namespace);
         }
     })
@@ -267,9 +327,14 @@ async fn watch_deployments(line: Arc<Line>) {
         let status = deployment.status.clone().unwrap_or_default();
         let wanted = deployment.spec.replicas.unwrap_or(1);
         let is_current = status.observed_generation >= deployment.metadata.generation;
-        if is_current && status.updated_replicas.unwrap_or_default() >= wanted && status.available_replicas.unwrap_or_default() >= wanted {
+        let pods = deployment.spec.template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
+        let version = pods.and_then(|pods| pods.get(labels::APP_VERSION)).cloned();
+        let (updated, available) = (status.updated_replicas.unwrap_or_default(), status.available_replicas.unwrap_or_default());
+        if is_current && updated >= wanted && available >= wanted && status.replicas.unwrap_or_default() <= updated {
             line.saw(&deployment.namespace().unwrap_or_default(), |tenant| {
-                tenant.available.insert(deployment.name_any());
+                if version.as_deref() == Some(tenant.instance.version.as_str()) {
+                    tenant.available.insert(deployment.name_any());
+                }
             });
         }
     })

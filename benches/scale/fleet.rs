@@ -51,12 +51,17 @@ pub async fn create(world: &World, names: Vec<String>, created: impl Fn(tenantry
 #[derive(Clone)]
 pub struct Fleet(Arc<Mutex<HashMap<String, State>>>);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct State {
     generation: i64,
     /// The generation that the status speaks of.
     observed: i64,
     ready: bool,
+    /// The version that serves.
+    version: Option<String>,
+    /// The release that it has, and when that was seen first.
+    release: Option<String>,
+    moved: Instant,
 }
 
 impl Fleet {
@@ -68,12 +73,19 @@ impl Fleet {
             let tenants: Api<tenantry::api::Tenant> = Api::all(client);
             let events = watcher(tenants, watcher::Config::default()).default_backoff().applied_objects();
             let taken = events.try_for_each(async |tenant| {
+                let mut states = states.lock().unwrap_or_else(PoisonError::into_inner);
+                let status = tenant.status.as_ref();
+                let release = status.and_then(|status| status.release.as_ref()).map(|release| release.name.clone());
+                let before = states.get(&tenant.name_any()).filter(|before: &&State| before.release == release);
                 let state = State {
                     generation: tenant.metadata.generation.unwrap_or_default(),
-                    observed: tenant.status.as_ref().map_or(-1, |status| status.observed_generation),
+                    observed: status.map_or(-1, |status| status.observed_generation),
                     ready: is_true(tenant.conditions(), READY),
+                    version: status.and_then(|status| status.version.clone()),
+                    moved: before.map_or_else(Instant::now, |before| before.moved),
+                    release,
                 };
-                states.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.name_any(), state);
+                states.insert(tenant.name_any(), state);
                 Ok(())
             });
             taken.await.expect("the watch of tenants");
@@ -82,19 +94,30 @@ impl Fleet {
     }
 
     fn state(&self, name: &str) -> Option<State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
-    }
-
-    fn ready(&self) -> usize {
-        let is_ready = |state: &&State| state.ready && state.observed == state.generation;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().filter(is_ready).count()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// Waits until so many are ready.
     pub async fn all_ready(&self, count: usize) {
-        let mut progress = Progress::new("ready", count);
-        wait_until("all tenants are ready", limit(count), async || {
-            let ready = self.ready();
+        self.all("ready", count, |_| true).await;
+    }
+
+    /// Waits until so many are ready with this version.
+    pub async fn all_serve(&self, version: &str, count: usize) {
+        self.all("serve it", count, |state| state.version.as_deref() == Some(version)).await;
+    }
+
+    /// When each of those that have this release was seen to have it first.
+    pub fn moves_to(&self, release: &str) -> Vec<Instant> {
+        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        states.values().filter(|state| state.release.as_deref() == Some(release)).map(|state| state.moved).collect()
+    }
+
+    async fn all(&self, what: &'static str, count: usize, counts: impl Fn(&State) -> bool) {
+        let mut progress = Progress::new(what, count);
+        wait_until(&format!("all tenants are {what}"), limit(count), async || {
+            let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let ready = states.values().filter(|state| state.ready && state.observed == state.generation && counts(state)).count();
             progress.tell(ready);
             if ready >= count { Ok(()) } else { Err(format!("{ready} of {count} are")) }
         })

@@ -18,6 +18,7 @@ mod operated;
 mod plot;
 mod processes;
 mod profile;
+mod release;
 mod report;
 mod results;
 mod stage;
@@ -103,7 +104,7 @@ fn folder() -> PathBuf {
 
 async fn run(spec: Spec) -> Run {
     match spec {
-        Spec::Bare { tenants, in_flight } => Run::Bare(bare::run(tenants, in_flight).await),
+        Spec::Bare { tenants, in_flight, releases } => Run::Bare(bare::run(tenants, in_flight, releases).await),
         Spec::Operated { tenants, after, profile } => Run::Operated(Box::new(operated::run(tenants, after, profile).await)),
     }
 }
@@ -116,7 +117,7 @@ fn measure(options: &Options) -> Results {
     let mut best = 16;
     if !options.without_bare {
         let tried = if options.quick { vec![16] } else { vec![8, 16, 32] };
-        tried.into_iter().for_each(|in_flight| series.run(&Spec::Bare { tenants: smallest, in_flight }));
+        tried.into_iter().for_each(|in_flight| series.run(&Spec::Bare { tenants: smallest, in_flight, releases: options.quick }));
         best = results::best_in_flight(&series.results.runs).unwrap_or(best);
     }
     for tenants in sizes {
@@ -130,7 +131,7 @@ fn measure(options: &Options) -> Results {
             // The search for the best number was a turn of the bare client already.
             let spec = match side {
                 'B' if tenants == smallest && (turn == 1 || options.quick) => continue,
-                'B' => Spec::Bare { tenants, in_flight: best },
+                'B' => Spec::Bare { tenants, in_flight: best, releases: turn == 2 },
                 _ => {
                     let after = (turn == last).then(|| match options {
                         Options { quick: true, .. } => After::quick(),

@@ -1,10 +1,10 @@
-//! The operator makes the tenants, and is then looked at: memory, edits, new tenants, rest, starts, hand-overs, tenants that always fail.
+//! The operator makes the tenants, and is then looked at: memory, rest, edits, new tenants, starts, hand-overs, a release, tenants that always fail.
 
 use crate::fleet::{self, Fleet, limit};
 use crate::profile::Profile;
 use crate::results::{After, Found, Memory, OperatedRun, Rest};
 use crate::support::{Audit, Operator, Request, World, summary};
-use crate::{edits, failing, processes, starts};
+use crate::{edits, failing, processes, release, starts};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ pub async fn settled(tenants: usize) {
 }
 
 /// How many requests concern each of these tenants.
-fn of_each<'a>(names: &[String], requests: impl Iterator<Item = &'a Request>) -> Vec<usize> {
+pub fn of_each<'a>(names: &[String], requests: impl Iterator<Item = &'a Request>) -> Vec<usize> {
     let mut counts: HashMap<&str, usize> = names.iter().map(|name| (name.as_str(), 0)).collect();
     for request in requests {
         if let Some(count) = edits::tenant_of(request).and_then(|name| counts.get_mut(name)) {
@@ -71,18 +71,20 @@ fn of_each<'a>(names: &[String], requests: impl Iterator<Item = &'a Request>) ->
 
 async fn look(site: &mut Site, after: &After, profiled: bool) -> Found {
     let (made, peak_making) = processes::memory(site.operator.pid);
+    // First: whoever has just made a thousand tenants isn't idle for a while.
+    let rest = rest(site, after.rest_seconds).await;
     let edits = edits::edits(site, after.edits).await;
     let resyncs = starts::resyncs(site, after.resyncs).await;
-    let rest = rest(site, after.rest_seconds).await;
     let found = starts::starts(site, after.starts, profiled).await;
     let (started, peak_starting) = processes::memory(site.operator.pid);
     let hand_overs = starts::hand_overs(site, after.handed_over, after.killed).await;
+    let release = release::releases(site, after.commands).await;
     let failing = match &after.failing {
         Some(failing) => Some(failing::failing(site, failing, edits.clone()).await),
         None => None,
     };
     let memory = Memory { made, peak_making, started, peak_starting };
-    Found { memory, edits, resyncs, starts: found, hand_overs, rest, failing }
+    Found { memory, edits, resyncs, starts: found, hand_overs, rest, release, failing }
 }
 
 /// Counts what is asked while nothing changes.

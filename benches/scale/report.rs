@@ -1,7 +1,7 @@
 //! The figures beside their bars, as a table and in docs/performance.md. A bar that is missed is said to be missed.
 
 use super::plot;
-use super::results::{BareRun, Found, OperatedRun, Results, Run, median, quantile};
+use super::results::{BareRun, Commands, Found, Memory, OperatedRun, Results, Run, median, quantile};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -28,7 +28,7 @@ struct Figure {
     value: fn(&Runs<'_>) -> Option<Value>,
 }
 
-const FIGURES: [Figure; 13] = [
+const FIGURES: [Figure; 16] = [
     Figure {
         what: "R: time until all are ready ÷ time of the bare client",
         bar: "≤ 1.15",
@@ -125,6 +125,9 @@ const FIGURES: [Figure; 13] = [
             Value::at_most(ratio, 2.0, format!("{ratio:.2}"))
         },
     },
+    Figure { what: "pause → the last tenant that still begins", bar: "≤ 1 s", value: |runs| runs.command(|found| found.paused) },
+    Figure { what: "resume → the first tenant that begins again", bar: "≤ 1 s", value: |runs| runs.command(|found| found.resumed) },
+    Figure { what: "rollback → the first tenant that goes back", bar: "≤ 1 s", value: |runs| runs.command(|found| found.rolled_back) },
 ];
 
 /// All runs of one number of tenants.
@@ -188,6 +191,11 @@ impl<'a> Runs<'a> {
         Value::at_most(worst, bar, format!("{worst:.2} s"))
     }
 
+    fn command(&self, seconds: fn(&Commands) -> f64) -> Option<Value> {
+        let seconds = seconds(self.found()?.release.commands.as_ref()?);
+        Value::at_most(seconds, 1.0, format!("{seconds:.2} s"))
+    }
+
     /// Seconds of CPU for a tenant, by program.
     fn cpu(&self, bare: bool) -> BTreeMap<&'a str, f64> {
         let runs: Vec<_> = match bare {
@@ -241,17 +249,25 @@ pub fn table(results: &Results) -> String {
     text
 }
 
-/// Whether memory grows with the number of objects, and no faster.
+/// Whether memory grows with the number of objects, and no faster. What making leaves behind and what a start does are two things: each is compared
+/// with itself.
 fn linearity(all: &[Runs<'_>]) -> Option<String> {
-    let points: Vec<_> = all.iter().filter_map(|runs| Some((runs.tenants as f64 * runs.objects_each()?, runs.memory()?))).collect();
-    let slopes: Vec<_> = points.windows(2).map(|pair| 1024.0 * (pair[1].1 - pair[0].1) / (pair[1].0 - pair[0].0)).collect();
-    let (first, last) = (slopes.first()?, slopes.last()?);
-    if slopes.len() < 2 {
-        return None;
-    }
-    let shown: Vec<_> = slopes.iter().map(|slope| format!("{slope:.1}")).collect();
-    let verdict = if *last <= first * 1.25 { "so it grows linearly at most" } else { "so it grows **faster than linearly**" };
-    Some(format!("From each number of tenants to the next, an object more takes {} KiB of memory more, {verdict}.", shown.join(", then ")))
+    let slopes = |memory: fn(&Memory) -> f64| {
+        let point = |runs: &Runs<'_>| Some((runs.tenants as f64 * runs.objects_each()?, memory(&runs.found()?.memory)));
+        let points: Vec<_> = all.iter().filter_map(point).collect();
+        let slopes: Vec<_> = points.windows(2).map(|pair| 1024.0 * (pair[1].1 - pair[0].1) / (pair[1].0 - pair[0].0)).collect();
+        (slopes.len() >= 2).then_some(slopes)
+    };
+    let (made, started) = (slopes(|memory| memory.made)?, slopes(|memory| memory.started)?);
+    let is_linear = |slopes: &[f64]| slopes.last().zip(slopes.first()).is_some_and(|(last, first)| *last <= first * 1.25);
+    let shown = |slopes: &[f64]| slopes.iter().map(|slope| format!("{slope:.1}")).collect::<Vec<_>>().join(", then ");
+    let verdict =
+        if is_linear(&made) && is_linear(&started) { "so it grows linearly at most" } else { "so it grows **faster than linearly**" };
+    Some(format!(
+        "From each number of tenants to the next, an object more takes {} KiB of memory more after making, and {} after a start, {verdict}.",
+        shown(&made),
+        shown(&started)
+    ))
 }
 
 /// What explains the figures.
@@ -309,6 +325,14 @@ fn behind(all: &[Runs<'_>]) -> String {
     add("requests of failing tenants, 1/s: by reason", &|runs| {
         let failing = runs.found()?.failing.as_ref()?;
         Some(failing.requests.iter().map(|(reason, rate)| format!("{reason} {rate:.2}")).collect::<Vec<_>>().join(", "))
+    });
+    add("a release: seconds until all serve it; until it is finished; of the bare client; ratio", &|runs| {
+        let (release, bare) = (&runs.found()?.release, runs.best().find_map(|run| run.release_seconds)?);
+        Some(format!("{:.1}; {:.1}; {bare:.1}; {:.2}", release.seconds, release.finished, release.seconds / bare))
+    });
+    add("writes for a tenant in a release: mean, most; reads, most", &|runs| {
+        let release = &runs.found()?.release;
+        Some(format!("{}, {}; {}", mean(release.writes.iter())?, release.writes.iter().max()?, release.reads.iter().max()?))
     });
     add("edits beside failing tenants: median, p99, most, s", &|runs| distribution(&runs.found()?.failing.as_ref()?.edits_with));
     text

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 /// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Spec {
-    /// The bare client makes so many tenants.
-    Bare { tenants: usize, in_flight: usize },
+    /// The bare client makes so many tenants, and brings them to the next version if that is asked for.
+    Bare { tenants: usize, in_flight: usize, releases: bool },
     /// The operator does, and is then looked at.
     Operated { tenants: usize, after: Option<After>, profile: bool },
 }
@@ -27,6 +27,8 @@ pub struct After {
     pub killed: usize,
     /// Seconds in which nothing may be written.
     pub rest_seconds: u64,
+    /// Whether a second release is paused, resumed and taken back on its way.
+    pub commands: bool,
     /// Tenants that always fail, and for how long before it is counted what they ask.
     pub failing: Option<Failing>,
 }
@@ -47,7 +49,7 @@ impl After {
     pub fn at(largest: bool) -> Self {
         let failing = largest.then_some(Failing { tenants: 100, after_seconds: 600, for_seconds: 120 });
         let (rest_seconds, killed) = if largest { (600, 2) } else { (60, 1) };
-        Self { edits: 100, resyncs: 5, starts: 3, handed_over: 3, killed, rest_seconds, failing }
+        Self { edits: 100, resyncs: 5, starts: 3, handed_over: 3, killed, rest_seconds, commands: largest, failing }
     }
 
     /// The same, with a minute wherever it is ten.
@@ -59,7 +61,7 @@ impl After {
     /// Each once, to see that the bench works.
     pub fn quick() -> Self {
         let failing = Some(Failing { tenants: 9, after_seconds: 10, for_seconds: 10 });
-        Self { edits: 5, resyncs: 1, starts: 1, handed_over: 1, killed: 0, rest_seconds: 10, failing }
+        Self { edits: 5, resyncs: 1, starts: 1, handed_over: 1, killed: 0, rest_seconds: 10, commands: true, failing }
     }
 }
 
@@ -94,6 +96,8 @@ pub struct BareRun {
     pub objects: BTreeMap<String, usize>,
     /// Seconds of CPU by program.
     pub cpu: BTreeMap<String, f64>,
+    /// Seconds until all served the next version.
+    pub release_seconds: Option<f64>,
 }
 
 /// What the operator needed, and all that was looked at after.
@@ -124,6 +128,7 @@ pub struct Found {
     pub starts: Starts,
     pub hand_overs: Vec<HandOver>,
     pub rest: Rest,
+    pub release: ReleaseFound,
     pub failing: Option<FailingFound>,
 }
 
@@ -171,6 +176,30 @@ pub struct Rest {
     pub reads: usize,
     /// The operator's share of one core, in percent.
     pub cpu_percent: f64,
+}
+
+/// A release to all tenants.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReleaseFound {
+    /// Seconds until all served the next version.
+    pub seconds: f64,
+    /// Seconds until the release said so.
+    pub finished: f64,
+    /// Writes and reads for each tenant.
+    pub writes: Vec<usize>,
+    pub reads: Vec<usize>,
+    pub commands: Option<Commands>,
+}
+
+/// How soon a person's word counts while a release is on its way, in seconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Commands {
+    /// From the pause to the last tenant that still began.
+    pub paused: f64,
+    /// From its end to the first that began again.
+    pub resumed: f64,
+    /// From the rollback to the first that began to go back.
+    pub rolled_back: f64,
 }
 
 /// What tenants that always fail cost.
