@@ -1,23 +1,19 @@
 //! How a release goes on: which waves are open, who of them may begin, and when it stops by itself.
 
+mod place;
+mod told;
+
 use super::lot::Lot;
-use super::target::{draw, has_begun, is_admitted, is_out_of_service, matches};
-use super::windows::{Leave, leave};
-use crate::api::conditions::{self, Verdict};
-use crate::api::release::{Counts, Failure, Halt, HealthScope, OnFailure, ReleaseStatus, WaitingFor, WaveStatus};
+use super::target::{draw, is_out_of_service, matches};
+use crate::api::conditions;
+use crate::api::release::{Counts, Halt, HealthScope, OnFailure, ReleaseStatus, WaveStatus};
 use crate::api::{Release, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
+use place::{Place, place};
 use std::collections::HashSet;
 use std::sync::Arc;
-
-/// So many failed tenants are named.
-const FAILURES_NAMED: usize = 20;
-/// So many of those whose windows are waited for are.
-const WAITING_NAMED: usize = 10;
-/// So much of a failed tenant's message is shown.
-const MESSAGE_LENGTH: usize = 200;
 
 /// What a release comes to at a moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,22 +61,6 @@ enum State {
     RolledBack { by_itself: bool },
     Superseded { by: String },
     Complete,
-}
-
-/// How far a tenant is on its way to a release.
-#[derive(Clone, Debug, PartialEq)]
-enum Place {
-    PassedOver,
-    /// Its window is closed until then.
-    Closed(Timestamp),
-    /// It may be moved, and the release hasn't come to it.
-    Free,
-    /// The release is open to it, and it hasn't begun.
-    Starting,
-    /// It has begun, and has until then.
-    Moving(Timestamp),
-    Done,
-    Failed(Failure),
 }
 
 struct Member<'a> {
@@ -338,187 +318,4 @@ impl<'a> Course<'a> {
         self.status.finished.get_or_insert(Time(self.now));
         State::RolledBack { by_itself: self.status.rolled_back }
     }
-
-    /// Enters how many are how far.
-    fn count(&mut self) {
-        self.divide();
-        for wave in &mut self.status.waves {
-            wave.tenants = Counts::default();
-        }
-        let (mut failures, mut waiting, mut due) = (Vec::new(), Vec::new(), Vec::new());
-        for member in &self.members {
-            let Some(wave) = member.wave else { continue };
-            let is_open = self.status.waves[wave].opened.is_some();
-            let counts = &mut self.status.waves[wave].tenants;
-            match &member.place {
-                Place::PassedOver => counts.passed_over += 1,
-                Place::Free => counts.waiting += 1,
-                Place::Closed(until) => {
-                    counts.waiting += 1;
-                    if is_open {
-                        due.push(*until);
-                        waiting.push(WaitingFor { tenant: member.tenant.name_any(), until: Some(Time(*until)) });
-                    }
-                }
-                Place::Starting => counts.moving += 1,
-                Place::Moving(until) => {
-                    counts.moving += 1;
-                    due.push(*until);
-                }
-                Place::Done => counts.done += 1,
-                Place::Failed(failure) => {
-                    counts.failed += 1;
-                    failures.push(failure.clone());
-                }
-            }
-        }
-        due.into_iter().for_each(|at| self.due(at));
-        failures.sort_by(|one, other| one.tenant.cmp(&other.tenant));
-        failures.truncate(FAILURES_NAMED);
-        waiting.sort_by(|one, other| (&one.until, &one.tenant).cmp(&(&other.until, &other.tenant)));
-        waiting.truncate(WAITING_NAMED);
-        (self.status.failures, self.status.waiting_for) = (failures, waiting);
-        let sum = self.status.waves.iter().fold(Counts::default(), |sum, wave| Counts {
-            waiting: sum.waiting + wave.tenants.waiting,
-            moving: sum.moving + wave.tenants.moving,
-            done: sum.done + wave.tenants.done,
-            failed: sum.failed + wave.tenants.failed,
-            passed_over: sum.passed_over + wave.tenants.passed_over,
-        });
-        self.status.tenants = sum;
-        self.status.progress = Some(format!("{}/{}", sum.done, sum.waiting + sum.moving + sum.done + sum.failed));
-    }
-
-    fn end(mut self, state: &State) -> Advance {
-        self.status.wave = self.current().map(|wave| self.status.waves[wave].name.clone());
-        self.status.estimate = self.estimate(state).map(Time);
-        if *state != State::WaitingForWindows && *state != State::Progressing {
-            // Only while it goes on is anybody waited for.
-            self.status.waiting_for.clear();
-        }
-        let before = self.release.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        self.status.conditions = conditions::merge(before, &self.verdicts(state), self.status.observed_generation, &Time(self.now));
-        Advance { status: self.status, look_again: self.look_again.filter(|at| *at > self.now) }
-    }
-
-    /// When it would be done, if it goes on as it did while tenants were on their way.
-    fn estimate(&self, state: &State) -> Option<Timestamp> {
-        if !matches!(state, State::Progressing | State::Soaking { .. }) {
-            return None;
-        }
-        let Counts { waiting, moving, done, failed, .. } = self.status.tenants;
-        let arrived = done + failed;
-        let soaked = self.status.waves.windows(2).filter_map(|pair| {
-            let (finished, opened) = (pair[0].finished.as_ref()?, pair[1].opened.as_ref()?);
-            Some(opened.0.duration_since(finished.0))
-        });
-        let soaked: SignedDuration = soaked.fold(SignedDuration::ZERO, |sum, soak| sum + soak);
-        let elapsed = self.now.duration_since(self.status.started.as_ref()?.0) - soaked;
-        let current = self.current()?;
-        let to_soak: i64 =
-            (current..self.status.waves.len()).map(|wave| self.soaked_at(wave).duration_since(self.now).as_secs().max(0)).sum();
-        let left = match arrived {
-            0 => return None,
-            arrived => elapsed.as_secs_f64() * f64::from(waiting + moving) / f64::from(arrived),
-        };
-        let at = self.now.checked_add(SignedDuration::from_secs(left as i64 + to_soak)).ok()?;
-        at.round(jiff::Unit::Second).ok()
-    }
-
-    fn verdicts(&self, state: &State) -> Vec<Verdict> {
-        let Counts { waiting, moving, done, failed, passed_over } = self.status.tenants;
-        let mut counted = format!("{done} of {} tenants have it, {moving} are on their way", waiting + moving + done + failed);
-        for (number, what) in [(failed, "failed"), (passed_over, "are passed over")] {
-            if number > 0 {
-                counted += &format!(", {number} {what}");
-            }
-        }
-        let (ready, reason, message) = match state {
-            State::Complete => (true, "Complete", format!("{done} tenants have it{}", passed(failed, passed_over))),
-            State::Superseded { by } => (true, "Superseded", format!("{by} took over; who has this one keeps it until {by} comes")),
-            State::RolledBack { by_itself: false } => (true, "RolledBack", "all tenants are back at what they ran before".to_owned()),
-            State::RolledBack { by_itself: true } => {
-                (false, "RolledBack", "too many tenants failed, and all are back at what they ran before: make a new Release".to_owned())
-            }
-            State::RollingBack { left } => (false, "RollingBack", format!("{left} tenants are on their way back")),
-            State::TooManyFailed { message } => (false, "TooManyFailed", message.clone()),
-            State::Paused => (false, "Paused", format!("no further tenant begins; {counted}")),
-            State::Soaking { wave, until } => (false, "Soaking", format!("wave {wave} has to stay well until {until}; {counted}")),
-            State::WaitingForWindows => (false, "WaitingForWindows", format!("{}; {counted}", self.waits_for())),
-            State::Progressing => (false, "Progressing", counted),
-        };
-        let mut verdicts = vec![Verdict::new(conditions::READY, ready, reason, message.clone())];
-        match state {
-            State::Progressing | State::Soaking { .. } | State::WaitingForWindows | State::RollingBack { .. } => {
-                verdicts.push(Verdict::new(conditions::RECONCILING, true, reason, message));
-            }
-            State::TooManyFailed { .. } | State::RolledBack { by_itself: true } => {
-                verdicts.push(Verdict::new(conditions::STALLED, true, reason, message));
-            }
-            _ => {}
-        }
-        verdicts
-    }
-
-    fn waits_for(&self) -> String {
-        let named = self.status.waiting_for.iter().take(3).map(|waiting| match &waiting.until {
-            Some(until) => format!("{} ({})", waiting.tenant, until.0),
-            None => waiting.tenant.clone(),
-        });
-        format!("waiting for the maintenance windows of {}", named.collect::<Vec<_>>().join(", "))
-    }
-}
-
-fn passed(failed: u32, passed_over: u32) -> String {
-    match (failed, passed_over) {
-        (0, 0) => String::new(),
-        (failed, 0) => format!(", {failed} failed"),
-        (0, passed) => format!(", {passed} were passed over"),
-        (failed, passed) => format!(", {failed} failed, {passed} were passed over"),
-    }
-}
-
-/// How far a tenant is.
-fn place(release: &Release, tenant: &Tenant, now: Timestamp) -> Place {
-    if tenant.pinned().is_some() || is_out_of_service(tenant, now) {
-        return Place::PassedOver;
-    }
-    if let Some(place) = place_of_begun(release, tenant, now) {
-        return place;
-    }
-    if has_begun(tenant, release) || is_admitted(tenant, release, now) {
-        return Place::Starting;
-    }
-    match leave(tenant, now) {
-        Leave::Since(_) => Place::Free,
-        Leave::WindowOpens(at) => Place::Closed(at),
-        Leave::HeldUntil(_) | Leave::Invalid(_) => Place::PassedOver,
-    }
-}
-
-/// How far a tenant is whose status speaks of this release.
-fn place_of_begun(release: &Release, tenant: &Tenant, now: Timestamp) -> Option<Place> {
-    let status = tenant.status.as_ref()?;
-    let current = status.release.as_ref().filter(|current| Some(&current.uid) == release.metadata.uid.as_ref())?;
-    let condition = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
-    if conditions::is_true(&status.conditions, conditions::READY) {
-        return Some(Place::Done);
-    }
-    let failed = |reason: &str, message: &str| {
-        let message = message.chars().take(MESSAGE_LENGTH).collect();
-        Some(Place::Failed(Failure { tenant: tenant.name_any(), reason: reason.to_owned(), message }))
-    };
-    if let Some(stalled) = condition(conditions::STALLED).filter(|stalled| stalled.status == "True") {
-        return failed(&stalled.reason, &stalled.message);
-    }
-    let ready = condition(conditions::READY);
-    // One that was ready has so long to be so again.
-    let since = ready.map_or(current.since.0, |ready| ready.last_transition_time.0.max(current.since.0));
-    let within = SignedDuration::try_from(release.spec.health.within.duration()).unwrap_or_default();
-    let until = since.checked_add(within).unwrap_or(Timestamp::MAX);
-    if now < until {
-        return Some(Place::Moving(until));
-    }
-    let (reason, message) = ready.map_or(("NotReady", "it isn't ready"), |ready| (ready.reason.as_str(), ready.message.as_str()));
-    failed(reason, &format!("not ready within {}: {message}", release.spec.health.within.0))
 }
