@@ -5,13 +5,13 @@
 //! nothing is granted in writing.
 
 use super::context::Context;
+use super::own::{Meant, apply_status, if_still_there};
 use crate::api::tenant::{Grant, TenantStatus};
 use crate::api::{Blueprint, Tenant, labels};
 use crate::instance::resolve;
 use futures::stream::{self, StreamExt};
-use kube::api::{Patch, PatchParams};
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,17 +100,9 @@ async fn grant(context: &Context, name: &str) -> Result<(), kube::Error> {
         Some(granted)
     };
     tracing::debug!(tenant = name, ?granted, "granting");
-    let patch = json!({
-        "apiVersion": Tenant::api_version(&()), "kind": Tenant::kind(&()),
-        "metadata": {"name": name, "uid": tenant.uid()}, "status": granted.map_or_else(|| json!({}), |granted| json!({"grant": granted})),
-    });
-    let api: Api<Tenant> = Api::all(coordinator.client.clone());
-    match api.patch_status(name, &PatchParams::apply(labels::COORDINATOR).force(), &Patch::Apply(&patch)).await {
-        Ok(_) => Ok(()),
-        // It was deleted, or made anew, since it was read.
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => Ok(()),
-        Err(error) => Err(error),
-    }
+    let status = granted.map_or_else(|| json!({}), |granted| json!({"grant": granted}));
+    let written = apply_status(&coordinator.client, tenant.as_ref(), Meant::ThisOne, labels::COORDINATOR, status).await;
+    if_still_there(written).map(drop)
 }
 
 /// All hosts that it claims and a server, or, where it can't have all of that, what it has and still claims.

@@ -1,6 +1,7 @@
 //! Holds a Blueprint, Plan, Release or DatabaseServer while a tenant uses it, and says for whom its deletion waits.
 
 use super::context::Context;
+use super::own::{Meant, apply_status, if_still_there};
 use super::releasing;
 use crate::api::conditions::{self, Verdict};
 use crate::api::labels;
@@ -8,7 +9,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::core::ClusterResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,7 +80,7 @@ async fn hold_all(context: &Context) -> Result<(), kube::Error> {
 /// Brings one object's finalizer and condition to what its users ask for.
 async fn hold<K>(client: &Client, object: &K, before: &[Condition], users: Option<&BTreeSet<String>>) -> Result<(), kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let held = object.finalizers().iter().any(|finalizer| finalizer == labels::IN_USE_FINALIZER);
     let deleting = object.meta().deletion_timestamp.is_some();
@@ -101,15 +101,9 @@ where
     if known == after.first() {
         return Ok(());
     }
-    let name = object.name_any();
-    let patch = json!({
-        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name, "uid": object.uid()}, "status": {"conditions": after},
-    });
     // A manager of its own: the status of a DatabaseServer is applied elsewhere, and an apply takes back what it leaves out.
-    match api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await {
-        Ok(_) => Ok(()),
-        Err(error) => unless_gone(error),
-    }
+    let written = apply_status(client, object, Meant::ThisOne, MANAGER, json!({"conditions": after})).await;
+    if_still_there(written).map(drop)
 }
 
 /// What the condition says. It names no tenant before it has to, because each new one would then be a write.
@@ -139,15 +133,9 @@ where
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version(), "uid": object.uid()}});
     match api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(_) => Ok(()),
-        Err(error) => unless_gone(error),
-    }
-}
-
-/// What is gone needs no holding.
-fn unless_gone(error: kube::Error) -> Result<(), kube::Error> {
-    match &error {
-        kube::Error::Api(status) if status.code == 404 => Ok(()),
-        _ => Err(error),
+        // What is gone needs no holding.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

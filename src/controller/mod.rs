@@ -9,6 +9,7 @@ mod in_use;
 mod inventory;
 mod live;
 mod observed;
+mod own;
 mod placements;
 mod queue;
 mod releases;

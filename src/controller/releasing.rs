@@ -2,19 +2,19 @@
 
 use super::context::Context;
 use super::holdings::Holding;
+use super::own::{Meant, Written, apply_status, if_still_there};
 use crate::api::conditions::{self, Verdict};
 use crate::api::release::ReleaseStatus;
 use crate::api::{Blueprint, Release, Tenant, labels};
 use crate::instance::digest;
 use crate::release::advance::advance;
+use crate::release::snapshot;
 use crate::release::target::target;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
-use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType};
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -59,39 +59,14 @@ pub async fn keep_releasing(context: Arc<Context>) {
     }
 }
 
-/// Answers to our own writes, until the watch has brought them: who goes by what was before would open a wave twice.
-#[derive(Default)]
-struct Written(HashMap<String, Arc<Release>>);
-
-impl Written {
-    fn newest(&mut self, watched: Arc<Release>) -> Arc<Release> {
-        let version = |release: &Release| release.resource_version().and_then(|version| version.parse::<u64>().ok());
-        let uid = watched.uid().unwrap_or_default();
-        match self.0.get(&uid) {
-            Some(written) if version(written) > version(&watched) => written.clone(),
-            _ => {
-                self.0.remove(&uid);
-                watched
-            }
-        }
-    }
-
-    fn keep(&mut self, mut release: Release) -> Arc<Release> {
-        release.metadata.managed_fields = None;
-        let release = Arc::new(release);
-        self.0.insert(release.uid().unwrap_or_default(), release.clone());
-        release
-    }
-}
-
 /// One look at all releases; tells when the next is due, if nothing changes before.
-async fn look(context: &Context, written: &mut Written) -> Result<Option<Timestamp>, kube::Error> {
+async fn look(context: &Context, written: &mut Written<Release>) -> Result<Option<Timestamp>, kube::Error> {
     let Some(coordinator) = context.holdings.coordinator() else { return Ok(None) };
     let mut by_blueprint: BTreeMap<String, Vec<Arc<Release>>> = BTreeMap::new();
     for release in context.stores.releases.state() {
         by_blueprint.entry(release.spec.blueprint.clone()).or_default().push(written.newest(release));
     }
-    let mut next: Option<Timestamp> = None;
+    let (mut next, mut looked_at): (Option<Timestamp>, _) = (None, BTreeMap::new());
     for (blueprint, mut releases) in by_blueprint {
         let tenants: Vec<_> = context.stores.tenants.state().into_iter().filter(|tenant| tenant.spec.blueprint == blueprint).collect();
         // In the order in which they were made; those of one second by name.
@@ -119,7 +94,11 @@ async fn look(context: &Context, written: &mut Written) -> Result<Option<Timesta
             }
         }
         prune(context, &coordinator, written, &mut releases, &tenants).await?;
-        say_what_is_released(context, &coordinator, &blueprint, &releases).await?;
+        looked_at.insert(blueprint, releases);
+    }
+    for blueprint in context.stores.blueprints.state() {
+        let releases = looked_at.get(&blueprint.name_any()).map(Vec::as_slice).unwrap_or_default();
+        say_what_is_released(context, &coordinator, &blueprint, releases).await?;
     }
     Ok(next)
 }
@@ -148,11 +127,11 @@ fn differs(before: Option<&ReleaseStatus>, after: &ReleaseStatus) -> bool {
 async fn prepare(
     context: &Context,
     coordinator: &Holding,
-    written: &mut Written,
+    written: &mut Written<Release>,
     release: &Arc<Release>,
     number: i64,
 ) -> Result<Arc<Release>, kube::Error> {
-    let status = match snapshot(context, coordinator, release, number).await? {
+    let status = match keep_snapshot(context, coordinator, release, number).await? {
         Ok(name) => ReleaseStatus { revision: Some(number), snapshot: Some(name), ..release.status.clone().unwrap_or_default() },
         Err((reason, message)) => {
             let generation = release.metadata.generation.unwrap_or_default();
@@ -171,7 +150,7 @@ async fn prepare(
 
 /// The name of the ControllerRevision that holds the blueprint, or why there is none. The blueprint is asked for anew: who applies a blueprint and
 /// then a release means that blueprint, and a watch may be behind.
-async fn snapshot(
+async fn keep_snapshot(
     context: &Context,
     coordinator: &Holding,
     release: &Release,
@@ -184,31 +163,14 @@ async fn snapshot(
     };
     let namespace = &context.configuration.settings.namespace;
     let revisions: Api<ControllerRevision> = Api::namespaced(coordinator.client.clone(), namespace);
-    let name = release.name_any();
-    let uid = release.uid().unwrap_or_default();
-    let labels = [(labels::MANAGED_BY, labels::MANAGER), (labels::NAME, release.spec.blueprint.as_str())];
-    let revision = ControllerRevision {
-        metadata: ObjectMeta {
-            name: Some(name.clone()),
-            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-            owner_references: Some(vec![OwnerReference {
-                api_version: Release::api_version(&()).into_owned(),
-                kind: Release::kind(&()).into_owned(),
-                name: name.clone(),
-                uid: uid.clone(),
-                ..OwnerReference::default()
-            }]),
-            ..ObjectMeta::default()
-        },
-        data: RawExtension(serde_json::to_value(&blueprint.spec).map_err(kube::Error::SerdeError)?),
-        revision: Some(number),
-    };
+    let (name, uid) = (release.name_any(), release.uid().unwrap_or_default());
+    let revision = snapshot::make(release, number, &blueprint)?;
     match revisions.create(&PostParams { field_manager: Some(labels::MANAGER.to_owned()), ..PostParams::default() }, &revision).await {
         Ok(_) => return Ok(Ok(name)),
         Err(kube::Error::Api(status)) if status.code == 409 => {}
         Err(error) => return Err(error),
     }
-    let ours = revisions.get_opt(&name).await?.and_then(read_snapshot).is_some_and(|(release, _)| release == uid);
+    let ours = revisions.get_opt(&name).await?.and_then(snapshot::read).is_some_and(|(release, _)| release == uid);
     if ours {
         return Ok(Ok(name));
     }
@@ -218,38 +180,17 @@ async fn snapshot(
     Ok(Err(("NotOurs", message)))
 }
 
-/// The UID of the release that a ControllerRevision is of, and the blueprint that it holds.
-pub fn read_snapshot(revision: ControllerRevision) -> Option<(String, Blueprint)> {
-    let owners = revision.metadata.owner_references.as_deref().unwrap_or_default();
-    let owner = owners.iter().find(|owner| owner.kind == Release::kind(&()) && owner.api_version == Release::api_version(&()))?;
-    let uid = owner.uid.clone();
-    let spec = serde_json::from_value(revision.data.0).ok()?;
-    let mut blueprint = Blueprint::new(revision.metadata.name.as_deref().unwrap_or_default(), spec);
-    // To be deleted by.
-    blueprint.metadata.uid = revision.metadata.uid;
-    Some((uid, blueprint))
-}
-
 /// Writes a release's status, if the release is still the one that it was computed from.
 async fn write(
     coordinator: &Holding,
-    written: &mut Written,
+    written: &mut Written<Release>,
     release: &Arc<Release>,
     status: ReleaseStatus,
 ) -> Result<Arc<Release>, kube::Error> {
     let name = release.name_any();
     let events = events(release.status.as_ref(), &status);
-    let patch = json!({
-        "apiVersion": Release::api_version(&()), "kind": Release::kind(&()),
-        "metadata": {"name": name, "uid": release.uid(), "resourceVersion": release.resource_version()}, "status": status,
-    });
-    let api: Api<Release> = Api::all(coordinator.client.clone());
-    let after = match api.patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
-        Ok(after) => written.keep(after),
-        // It is gone, and the watch will tell.
-        Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(release.clone()),
-        Err(error) => return Err(error),
-    };
+    let after = apply_status(&coordinator.client, release.as_ref(), Meant::AsItWas, labels::MANAGER, status).await;
+    let Some(after) = if_still_there(after)?.map(|after| written.keep(after)) else { return Ok(release.clone()) };
     for event in events {
         if let Err(error) = coordinator.recorder.publish(&event, &after.object_ref(&())).await {
             tracing::warn!(release = name, %error, "an event can't be written");
@@ -307,7 +248,7 @@ pub fn used_by(tenant: &Tenant, releases: &[Arc<Release>], now: Timestamp) -> Ha
 async fn prune(
     context: &Context,
     coordinator: &Holding,
-    written: &mut Written,
+    written: &mut Written<Release>,
     releases: &mut [Arc<Release>],
     tenants: &[Arc<Tenant>],
 ) -> Result<(), kube::Error> {
@@ -350,45 +291,47 @@ fn own(mut status: ReleaseStatus) -> ReleaseStatus {
     status
 }
 
-/// Says on a blueprint whether its newest release has it as it stands.
-async fn say_what_is_released(context: &Context, coordinator: &Holding, name: &str, releases: &[Arc<Release>]) -> Result<(), kube::Error> {
-    let Some(blueprint) = context.stores.blueprints.get(&ObjectRef::new(name)) else { return Ok(()) };
-    let newest = releases.iter().rev().find(|release| release.has_snapshot());
-    let Some((release, snapshot)) = newest.and_then(|release| Some((release, context.releases.snapshot_of(&release.uid()?)?))) else {
-        return Ok(());
+/// Says on a blueprint whether its newest release has it as it stands; nothing, where there is no release any more.
+async fn say_what_is_released(
+    context: &Context,
+    coordinator: &Holding,
+    blueprint: &Blueprint,
+    releases: &[Arc<Release>],
+) -> Result<(), kube::Error> {
+    let verdict = match releases.iter().rev().find(|release| release.has_snapshot()) {
+        Some(newest) => match context.releases.snapshot_of(&newest.uid().unwrap_or_default()) {
+            Some(snapshot) => Some(compare(blueprint, newest, &snapshot)),
+            // The watch is about to bring it.
+            None => return Ok(()),
+        },
+        None => None,
     };
+    let before = blueprint.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let generation = blueprint.metadata.generation.unwrap_or_default();
+    let after = conditions::merge(before, verdict.as_slice(), generation, &Time(Timestamp::now()));
+    let said = |condition: &Condition| (condition.status.clone(), condition.reason.clone(), condition.message.clone());
+    let known = before.iter().find(|condition| condition.type_ == conditions::RELEASED);
+    if known.map(said) == after.first().map(said) {
+        return Ok(());
+    }
+    let written = apply_status(&coordinator.client, blueprint, Meant::ThisOne, MANAGER, json!({"conditions": after})).await;
+    if_still_there(written).map(drop)
+}
+
+/// Whether a release has the blueprint as it stands.
+fn compare(blueprint: &Blueprint, release: &Release, snapshot: &Blueprint) -> Verdict {
     let content = |blueprint: &Blueprint| {
         let mut spec = blueprint.spec.clone();
         // A release has a version of its own.
         spec.version.clear();
         digest::of(&spec)
     };
-    let verdict = if content(&blueprint) == content(&snapshot) {
-        Verdict::new(conditions::RELEASED, true, "Released", format!("release {} has it as it stands", release.name_any()))
-    } else {
-        let message = format!("it has changed since release {}: the changes reach tenants with the next Release", release.name_any());
-        Verdict::new(conditions::RELEASED, false, "UnreleasedChanges", message)
-    };
-    let before = blueprint.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let generation = blueprint.metadata.generation.unwrap_or_default();
-    let after = conditions::merge(before, &[verdict], generation, &Time(Timestamp::now()));
-    let known = before.iter().find(|condition| condition.type_ == conditions::RELEASED);
-    let is_so = known
-        .zip(after.first())
-        .is_some_and(|(known, after)| (&known.status, &known.reason, &known.message) == (&after.status, &after.reason, &after.message));
-    if is_so {
-        return Ok(());
+    let name = release.name_any();
+    if content(blueprint) == content(snapshot) {
+        return Verdict::new(conditions::RELEASED, true, "Released", format!("release {name} has it as it stands"));
     }
-    let patch = json!({
-        "apiVersion": Blueprint::api_version(&()), "kind": Blueprint::kind(&()),
-        "metadata": {"name": name, "uid": blueprint.uid()}, "status": {"conditions": after},
-    });
-    let api: Api<Blueprint> = Api::all(coordinator.client.clone());
-    match api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => Ok(()),
-        Err(error) => Err(error),
-    }
+    let message = format!("it has changed since release {name}: the changes reach tenants with the next Release");
+    Verdict::new(conditions::RELEASED, false, "UnreleasedChanges", message)
 }
 
 #[cfg(test)]

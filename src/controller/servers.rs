@@ -1,6 +1,7 @@
 //! The database servers: connections by name, a look at each every few minutes, and their status.
 
 use super::context::Context;
+use super::own::{Meant, apply_status, if_still_there};
 use super::queue::Urgency;
 use crate::api::conditions::{self, Verdict};
 use crate::api::database_server::{DatabaseServerStatus, TlsMode as ApiTlsMode};
@@ -8,10 +9,8 @@ use crate::api::{DatabaseServer, labels};
 use crate::database::{Address, DatabaseError, Server, ServerFacts, TlsMode};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
-use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -329,9 +328,8 @@ async fn publish(context: &Context, server: &DatabaseServer, outcome: &Outcome) 
     if is_so {
         return;
     }
-    let api: Api<DatabaseServer> = Api::all(coordinator.client.clone());
-    let patch = json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "DatabaseServer", "metadata": {"name": name, "uid": server.uid()}, "status": status});
-    if let Err(error) = api.patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
+    let written = apply_status(&coordinator.client, server, Meant::ThisOne, labels::MANAGER, status).await;
+    if let Err(error) = if_still_there(written) {
         tracing::warn!(server = name, %error, "the status of a database server can't be written");
     }
 }

@@ -13,6 +13,7 @@ pub mod lot;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // it is a test's
 mod simulation;
+pub mod snapshot;
 pub mod target;
 pub mod windows;
 

@@ -2,15 +2,19 @@
 
 use super::{probe, secrets};
 use crate::api::Tenant;
+use crate::controller::own::Written;
 use crate::database::DesiredDatabase;
-use kube::ResourceExt;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 /// What is remembered of all tenants, by UID.
 #[derive(Default)]
-pub struct Memory(Mutex<HashMap<String, Remembered>>);
+pub struct Memory {
+    tenants: Mutex<HashMap<String, Remembered>>,
+    /// The answers to the last writes of the Tenants themselves.
+    written: Mutex<Written<Tenant>>,
+}
 
 /// What is remembered of one tenant.
 #[derive(Clone, Default)]
@@ -23,8 +27,6 @@ pub(super) struct Remembered {
     pub probe: Option<probe::Answer>,
     /// When its status was last written.
     pub status_written: Option<Instant>,
-    /// The answer to the last write of the Tenant, until the watch has brought it.
-    written: Option<Arc<Tenant>>,
     /// Since when it waits for a grant.
     pub asked_at: Option<Instant>,
     /// Its database was locked or dropped, because the tenant is being deleted.
@@ -55,23 +57,13 @@ impl Memory {
     }
 
     /// The API server's answer to a write of the Tenant itself.
-    pub(super) fn keep_written(&self, uid: &str, mut tenant: Tenant) {
-        tenant.metadata.managed_fields = None;
-        self.update(uid, |remembered| remembered.written = Some(Arc::new(tenant)));
+    pub(super) fn keep_written(&self, tenant: Tenant) -> Arc<Tenant> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).keep(tenant)
     }
 
-    /// The Tenant as the watch has brought it, or as it is since our own last write: whoever goes by what was before writes the same again.
+    /// The Tenant as the watch has brought it, or as it is since our own last write.
     pub(super) fn newest(&self, watched: Arc<Tenant>) -> Arc<Tenant> {
-        let version = |tenant: &Tenant| tenant.resource_version().and_then(|version| version.parse::<u64>().ok());
-        let mut all = self.lock();
-        let Some(remembered) = watched.metadata.uid.as_ref().and_then(|uid| all.get_mut(uid)) else { return watched };
-        match &remembered.written {
-            Some(written) if version(written) > version(&watched) => written.clone(),
-            _ => {
-                remembered.written = None;
-                watched
-            }
-        }
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).newest(watched)
     }
 
     /// Forgets what is known, where a person asks for a fresh look that wasn't taken yet.
@@ -87,6 +79,7 @@ impl Memory {
     /// The tenant is gone.
     pub fn forget(&self, uid: &str) {
         self.lock().remove(uid);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).forget(uid);
     }
 
     /// All databases on a server, with the UIDs of their tenants.
@@ -113,30 +106,6 @@ impl Memory {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn our_own_write_is_known_before_the_watch_has_brought_it() {
-        let version = |version: &str| -> Tenant {
-            let spec = json!({"displayName": "A", "blueprint": "b", "plan": "p"});
-            let metadata = json!({"name": "acme", "uid": "u", "resourceVersion": version});
-            serde_json::from_value(json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": metadata, "spec": spec}))
-                .unwrap()
-        };
-        let memory = Memory::default();
-        let newest = |watched: &str| memory.newest(Arc::new(version(watched))).resource_version().unwrap();
-        assert_eq!(newest("9"), "9");
-        memory.keep_written("u", version("11"));
-        assert_eq!(newest("10"), "11");
-        assert_eq!(newest("12"), "12");
-        // From here on the watch knows best, even if it lists something older.
-        assert_eq!(newest("10"), "10");
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -111,7 +111,7 @@ enum Begin {
     /// With the release that the tenant has.
     AsBefore,
     /// With another, which is written down.
-    Moves(Box<Tenant>),
+    Moves(Arc<Tenant>),
     /// Not at all: there is no such tenant any more.
     Gone,
 }
@@ -142,7 +142,7 @@ impl<'a> Pass<'a> {
         finalizers.push(labels::TENANT_FINALIZER.to_owned());
         let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": self.tenant.resource_version(), "uid": self.uid}});
         let written = self.tenants().patch(&self.tenant.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        self.context.memory.keep_written(&self.uid, written);
+        self.context.memory.keep_written(written);
         Ok(())
     }
 
@@ -155,7 +155,7 @@ impl<'a> Pass<'a> {
         if release == status.release || status.observed_generation < 0 {
             return Ok(Begin::AsBefore);
         }
-        Ok(status::begin(self, status, release).await?.map_or(Begin::Gone, |tenant| Begin::Moves(Box::new(tenant))))
+        Ok(status::begin(self, status, release).await?.map_or(Begin::Gone, Begin::Moves))
     }
 
     /// The Tenants, to be written.

@@ -5,11 +5,11 @@ use super::assess::Assessment;
 use crate::api::conditions::{self, Verdict, is_true};
 use crate::api::tenant::{CurrentRelease, TenantStatus};
 use crate::api::{Tenant, labels};
+use crate::controller::own::{Meant, apply_status, if_still_there};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
-use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -60,12 +60,11 @@ fn on_the_way(status: &TenantStatus, now: &Time) -> Duration {
     since.and_then(|since| Duration::try_from(since).ok()).unwrap_or_default()
 }
 
-/// Writes that the tenant moves to this release, or to none, and gives it back as it is then; none where it was deleted, or made anew, since it
-/// was read.
+/// Writes that the tenant moves to this release, or to none, and gives it back as it is then; none where it was deleted since it was read.
 ///
 /// # Errors
 /// Where the API server doesn't take it.
-pub async fn begin(pass: &Pass<'_>, before: &TenantStatus, release: Option<CurrentRelease>) -> Result<Option<Tenant>, kube::Error> {
+pub async fn begin(pass: &Pass<'_>, before: &TenantStatus, release: Option<CurrentRelease>) -> Result<Option<Arc<Tenant>>, kube::Error> {
     let message = release
         .as_ref()
         .map_or_else(|| "moving to what is released to nobody".to_owned(), |release| format!("moving to release {}", release.name));
@@ -78,23 +77,15 @@ pub async fn begin(pass: &Pass<'_>, before: &TenantStatus, release: Option<Curre
     apply(pass, &TenantStatus { grant: None, release, conditions, ..before.clone() }).await
 }
 
-/// Writes a status, and gives back the tenant as it is then; none where it was deleted, or made anew, since it was read.
-async fn apply(pass: &Pass<'_>, status: &TenantStatus) -> Result<Option<Tenant>, kube::Error> {
-    let Pass { context, tenant, uid, .. } = pass;
-    let name = tenant.name_any();
-    let patch = json!({
-        "apiVersion": Tenant::api_version(&()), "kind": Tenant::kind(&()),
-        "metadata": {"name": name, "uid": uid}, "status": status,
-    });
-    match pass.tenants().patch_status(&name, &PatchParams::apply(labels::MANAGER).force(), &Patch::Apply(&patch)).await {
-        Ok(written) => {
-            context.memory.keep_written(uid, written.clone());
-            context.memory.update(uid, |remembered| remembered.status_written = Some(Instant::now()));
-            Ok(Some(written))
-        }
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => Ok(None),
-        Err(error) => Err(error),
+/// Writes a status, and gives back the tenant as it is then; none where it was deleted since it was read.
+async fn apply(pass: &Pass<'_>, status: &TenantStatus) -> Result<Option<Arc<Tenant>>, kube::Error> {
+    let Pass { context, holding, tenant, uid, .. } = pass;
+    let written = apply_status(&holding.client, *tenant, Meant::ThisOne, labels::MANAGER, status).await;
+    let written = if_still_there(written)?.map(|written| context.memory.keep_written(written));
+    if written.is_some() {
+        context.memory.update(uid, |remembered| remembered.status_written = Some(Instant::now()));
     }
+    Ok(written)
 }
 
 /// How long after the last write this change of the status may be written.

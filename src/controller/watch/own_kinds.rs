@@ -6,7 +6,7 @@ use crate::api::conditions::{READY, STALLED, is_true};
 use crate::api::tenant::TenantStatus;
 use crate::api::{Blueprint, DatabaseServer, Plan, Release, Tenant, labels};
 use crate::controller::context::Context;
-use crate::controller::releasing;
+use crate::release::snapshot;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::runtime::reflector::{self, store::Writer};
 use kube::runtime::watcher::{self, Event};
@@ -134,7 +134,7 @@ pub async fn snapshots(context: Arc<Context>, lists: Lists) {
     let ours = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
     let mut listed = HashSet::new();
     let keep = |revision: ControllerRevision| {
-        let (release, snapshot) = releasing::read_snapshot(revision)?;
+        let (release, snapshot) = snapshot::read(revision)?;
         if context.releases.keep_snapshot(&release, snapshot) {
             snapshot_changed(&context, &release);
         }
@@ -148,7 +148,7 @@ pub async fn snapshots(context: Arc<Context>, lists: Lists) {
             keep(revision);
         }
         Event::Delete(revision) => {
-            if let Some((release, _)) = releasing::read_snapshot(revision) {
+            if let Some((release, _)) = snapshot::read(revision) {
                 context.releases.forget_snapshot(&release);
             }
         }
