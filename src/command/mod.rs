@@ -1,6 +1,7 @@
 //! What the program can be told to do.
 
 pub mod crd;
+mod manifests;
 pub mod publish;
 mod reference;
 pub mod render;

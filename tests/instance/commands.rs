@@ -118,6 +118,65 @@ fn render_names_the_file_the_object_and_the_place_of_what_is_wrong() {
     assert!(stderr(&without_server).contains("tenant acme: there is no DatabaseServer"), "{}", stderr(&without_server));
 }
 
+const RELEASE: &str = "
+---
+apiVersion: tenantry.dev/v1alpha1
+kind: Release
+metadata: {name: planner-2026.11.2}
+spec: {blueprint: planner, version: 2026.11.2, waves: [{name: canary, percent: 5}, {name: rest}]}
+";
+
+fn images(output: &Output) -> Vec<String> {
+    // A long one has a line of its own.
+    stdout(output).split_whitespace().filter(|word| word.starts_with("localhost/planner")).map(str::to_owned).collect()
+}
+
+#[test]
+fn render_draws_a_tenant_as_a_release_from_git_will_have_it() {
+    let acme = |release: &str| images(&tenantry(&[SAMPLE.as_slice(), &["--tenant", "acme"]].concat(), &format!("{SERVER}{release}")));
+    let all_are =
+        |images: &[String], tag: &str| !images.is_empty() && images.iter().all(|image| image == &format!("localhost/planner{tag}"));
+    assert!(all_are(&acme(""), ":2026.11.1"));
+    assert!(all_are(&acme(RELEASE), ":2026.11.2"));
+    let digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let by_digest = RELEASE.replace("version: 2026.11.2,", &format!("version: 2026.11.2, image: {{digest: '{digest}'}},"));
+    assert!(all_are(&acme(&by_digest), &format!("@{digest}")));
+    for stopped in ["paused: true", "rolledBack: true", "channel: early"] {
+        let release = RELEASE.replace("blueprint: planner,", &format!("blueprint: planner, {stopped},"));
+        assert!(all_are(&acme(&release), ":2026.11.1"), "{stopped}");
+    }
+}
+
+#[test]
+fn render_takes_the_blueprint_as_it_stood_for_a_release_of_the_cluster() {
+    let status = "status: {observedGeneration: 1, revision: 1, snapshot: planner-2026.11.2, finished: '2026-11-25T10:00:00Z', waves: \
+                  [{name: canary, opened: '2026-11-25T10:00:00Z', reach: ffffffffffffffff}, \
+                  {name: rest, opened: '2026-11-25T10:00:00Z', reach: ffffffffffffffff}]}\n";
+    let release = RELEASE.replace("planner-2026.11.2}", "planner-2026.11.2, uid: u}") + status;
+    let render = |input: &str| tenantry(&[SAMPLE.as_slice(), &["--tenant", "acme"]].concat(), &format!("{SERVER}{input}"));
+    let without = render(&release);
+    assert!(!without.status.success());
+    let said = stderr(&without);
+    assert!(said.contains("kubectl get controllerrevision planner-2026.11.2 -n tenantry-system"), "{said}");
+
+    let snapshot = "---
+apiVersion: apps/v1
+kind: ControllerRevision
+metadata:
+  name: planner-2026.11.2
+  ownerReferences: [{apiVersion: tenantry.dev/v1alpha1, kind: Release, name: planner-2026.11.2, uid: u}]
+revision: 1
+data:
+  baseDomain: planner.localhost
+  version: 2026.11.1
+  image: {repository: localhost/planner}
+  components: [{name: as-it-stood, command: [serve], port: 8000, expose: {path: /}}]
+  settings: [{env: LANGUAGE_CODE, default: en, tenantMaySet: true}, {env: TIME_ZONE, default: UTC, tenantMaySet: true}]
+";
+    let text = stdout(&render(&format!("{release}{snapshot}")));
+    assert!(text.contains("name: as-it-stood") && text.contains("image: localhost/planner:2026.11.2"), "{text}");
+}
+
 #[test]
 fn crd_prints_what_is_in_the_repository_and_check_finds_what_differs() {
     let printed = stdout(&tenantry(&["crd"], ""));

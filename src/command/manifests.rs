@@ -1,0 +1,227 @@
+//! The manifests that offline commands are given: read from files, checked as the API server would check them, and found again by name.
+
+use super::Failure;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tenantry::api::release::{ReleaseImage, ReleaseStatus, WaveStatus};
+use tenantry::api::{Blueprint, DatabaseServer, Plan, Release, Tenant, schema};
+use tenantry::instance::placement;
+use tenantry::release::{Lot, snapshot, target};
+
+/// What the files hold.
+#[derive(Default)]
+pub struct Manifests {
+    pub tenants: Vec<Tenant>,
+    blueprints: Vec<Blueprint>,
+    plans: Vec<Plan>,
+    servers: Vec<DatabaseServer>,
+    releases: Vec<Release>,
+    /// Blueprints as they stood, by the UID of the release.
+    snapshots: HashMap<String, Blueprint>,
+    /// What is wrong, with file and place.
+    problems: Vec<String>,
+}
+
+/// What a tenant runs.
+pub struct Running<'a> {
+    pub blueprint: &'a Blueprint,
+    /// The version; none where it is the one that the blueprint names.
+    pub version: Option<String>,
+    pub image: Option<ReleaseImage>,
+}
+
+impl Manifests {
+    /// Reads files, folders of them, and, for `-`, standard input.
+    ///
+    /// # Errors
+    /// Where one can't be read, and for all that is wrong with what is in them.
+    pub fn read_all<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<Self, Failure> {
+        let mut manifests = Self::default();
+        for path in paths {
+            manifests.read(path)?;
+        }
+        let problems: Vec<_> = manifests.problems.iter().map(|problem| format!("\n  {problem}")).collect();
+        if !problems.is_empty() {
+            return Err(format!("there is something wrong with the manifests:{}", problems.concat()).into());
+        }
+        Ok(manifests)
+    }
+
+    fn read(&mut self, path: &Path) -> Result<(), Failure> {
+        let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).map_err(|error| at(&error))?;
+            let files: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+            let mut files = files.map_err(|error| at(&error))?;
+            files.retain(|file| file.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known)));
+            files.sort();
+            return files.iter().try_for_each(|file| self.read(file));
+        }
+        let mut text = String::new();
+        if path == Path::new("-") {
+            std::io::stdin().read_to_string(&mut text).map_err(|error| format!("standard input: {error}"))?;
+        } else {
+            text = std::fs::read_to_string(path).map_err(|error| at(&error))?;
+        }
+        let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+        match serde_saphyr::from_multiple::<Value>(&text) {
+            Ok(documents) => documents.into_iter().for_each(|document| self.add(&name, document)),
+            Err(error) => self.problems.push(format!("{name}: it is no YAML: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Takes a manifest, or each of a list. What isn't of our group is somebody else's.
+    fn add(&mut self, file: &str, document: Value) {
+        if document["kind"] == "List" {
+            for item in document["items"].as_array().into_iter().flatten() {
+                self.add(file, item.clone());
+            }
+            return;
+        }
+        if document["apiVersion"] == "apps/v1" && document["kind"] == "ControllerRevision" {
+            let revision: Option<ControllerRevision> = serde_json::from_value(document).ok();
+            self.snapshots.extend(revision.and_then(snapshot::read));
+            return;
+        }
+        if document.is_null() || document["apiVersion"].as_str().is_some_and(|version| !version.starts_with(tenantry::api::GROUP)) {
+            return;
+        }
+        let kind = document["kind"].as_str().unwrap_or("object without a kind").to_owned();
+        let name = document["metadata"]["name"].as_str().unwrap_or("without a name").to_owned();
+        let admitted = match schema::admit(&document) {
+            Ok(admitted) => admitted,
+            Err(problems) => {
+                self.problems.extend(problems.into_iter().map(|problem| format!("{file}: {kind} {name}: {problem}")));
+                return;
+            }
+        };
+        let taken = match kind.as_str() {
+            "Tenant" => take(&mut self.tenants, admitted),
+            "Blueprint" => take(&mut self.blueprints, admitted),
+            "Plan" => take(&mut self.plans, admitted),
+            "Release" => take(&mut self.releases, admitted),
+            _ => take(&mut self.servers, admitted),
+        };
+        if let Err(problem) = taken {
+            self.problems.push(format!("{file}: {kind} {name}: {problem}"));
+        }
+    }
+
+    /// The plan that a tenant names.
+    ///
+    /// # Errors
+    /// Where it is in none of the files.
+    pub fn plan(&self, tenant: &Tenant) -> Result<&Plan, Failure> {
+        let name = &tenant.spec.plan;
+        Ok(self.plans.iter().find(|plan| plan.name_any() == *name).ok_or_else(|| missing(tenant, "Plan", name))?)
+    }
+
+    /// What a tenant runs, as the status of its blueprint's releases has it. A release without one, as it is kept in Git, is taken for the end of its
+    /// way: it has come to everybody, and has the blueprint of the files.
+    ///
+    /// # Errors
+    /// Where the blueprint, or the blueprint as it stood, is in none of the files.
+    pub fn running(&self, tenant: &Tenant) -> Result<Running<'_>, Failure> {
+        let name = &tenant.spec.blueprint;
+        let now = jiff::Timestamp::now();
+        let last = self.releases.iter().filter_map(Release::revision).max().unwrap_or_default();
+        let numbered = self.releases.iter().zip(last + 1..).map(|(release, next)| Arc::new(arrived(release, next, now)));
+        let releases = target::ordered(numbered, name);
+        let target = target::target(tenant, &releases, now);
+        let kept = |release: &Release| {
+            let is_of_cluster = self.releases.iter().any(|known| known.name_any() == release.name_any() && known.revision().is_some());
+            is_of_cluster.then(|| (release.name_any(), release.uid().and_then(|uid| self.snapshots.get(&uid))))
+        };
+        let blueprint = match target.snapshot.and_then(kept) {
+            Some((_, Some(snapshot))) => snapshot,
+            Some((release, None)) => {
+                return Err(format!(
+                    "tenant {} runs release {release}, whose blueprint as it stood is in the ControllerRevision {release} of the operator's \
+                     namespace: add it with -f, as from: kubectl get controllerrevision {release} -n tenantry-system -o yaml",
+                    tenant.name_any()
+                )
+                .into());
+            }
+            None => {
+                self.blueprints.iter().find(|blueprint| blueprint.name_any() == *name).ok_or_else(|| missing(tenant, "Blueprint", name))?
+            }
+        };
+        let image = target.release.and_then(|release| release.spec.image.clone());
+        Ok(Running { blueprint, version: target.version.map(str::to_owned), image })
+    }
+
+    /// Where the tenant is placed, or would be if it were the first.
+    ///
+    /// # Errors
+    /// Where that is in none of the files, or there is no server that it could be on.
+    pub fn server(&self, tenant: &Tenant) -> Result<&DatabaseServer, Failure> {
+        let placed = tenant.status.as_ref().and_then(|status| status.database.as_ref()).map(|database| database.server.as_str());
+        let names: Vec<_> = self.servers.iter().map(|server| server.name_any()).collect();
+        let candidates: Vec<_> = self
+            .servers
+            .iter()
+            .zip(&names)
+            .map(|(server, name)| placement::Candidate {
+                name,
+                region: server.spec.region.as_deref(),
+                capacity: server.spec.capacity.tenants,
+                tenants: 0,
+                reachable: true,
+            })
+            .collect();
+        let first = || placement::choose(&candidates, tenant.spec.region.as_deref());
+        let chosen = match placed {
+            Some(name) => name,
+            None => first().map_err(|error| format!("tenant {}: {error} (with -f)", tenant.name_any()))?,
+        };
+        self.servers.iter().find(|server| server.name_any() == chosen).ok_or_else(|| {
+            format!("tenant {} is placed on the DatabaseServer {chosen}, which is in none of the files: add it with -f", tenant.name_any())
+                .into()
+        })
+    }
+}
+
+fn missing(tenant: &Tenant, kind: &str, name: &str) -> String {
+    format!("tenant {} names the {kind} {name}, which is in none of the files: add it with -f", tenant.name_any())
+}
+
+/// The release once it has come to everybody, unless it says itself how far it is. One that is paused from the beginning comes to nobody.
+fn arrived(release: &Release, number: i64, now: jiff::Timestamp) -> Release {
+    let mut release = release.clone();
+    if release.revision().is_none() {
+        let open = |name: &String| WaveStatus {
+            name: name.clone(),
+            opened: Some(Time(now)),
+            bound: Some(Lot::LAST.to_string()),
+            reach: Some(Lot::LAST.to_string()),
+            ..WaveStatus::default()
+        };
+        release.metadata.uid.get_or_insert_with(|| release.metadata.name.clone().unwrap_or_default());
+        let begun = !release.spec.paused;
+        release.status = Some(ReleaseStatus {
+            revision: Some(number),
+            snapshot: release.metadata.name.clone(),
+            waves: release.spec.waves.iter().filter(|_| begun).map(|wave| open(&wave.name)).collect(),
+            finished: begun.then_some(Time(now)),
+            ..ReleaseStatus::default()
+        });
+    }
+    release
+}
+
+/// Adds the object, unless one of its name is there.
+fn take<K: ResourceExt + serde::de::DeserializeOwned>(taken: &mut Vec<K>, manifest: Value) -> Result<(), String> {
+    let object: K = serde_json::from_value(manifest).map_err(|error| error.to_string())?;
+    if taken.iter().any(|before| before.name_any() == object.name_any()) {
+        return Err("it is there twice: leave one out".to_owned());
+    }
+    taken.push(object);
+    Ok(())
+}
