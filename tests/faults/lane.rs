@@ -29,6 +29,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The same where the operator goes by the real clock.
 const LIMIT_OF_PROCESS: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(4);
+/// The names that releases have in turn.
+const NEXT: [&str; 2] = ["next1", "next2"];
 
 pub struct Lane {
     pub name: String,
@@ -62,13 +64,13 @@ impl Lane {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
         cluster.apply(&namespace).await;
         cluster.apply(&admin_secret(&postgres)).await;
-        for kind in ["Tenant", "Blueprint", "Plan", "DatabaseServer"] {
+        for kind in ["Tenant", "Blueprint", "Plan", "DatabaseServer", "Release"] {
             wait_until(&format!("{kind} is served"), Duration::from_secs(30), async || cluster.try_list(kind, None, "").await).await;
         }
         controllers::start(&cluster);
         let traffic = Arc::new(Traffic::default());
         let journal = Arc::new(Journal::default());
-        let names = vec![(name.clone(), "T".to_owned())];
+        let names = [(&*name, "T"), (NEXT[0], "N"), (NEXT[1], "N")].map(|(name, shown)| (name.to_owned(), shown.to_owned())).to_vec();
         let api = api::serve(cluster.client.clone(), traffic.clone(), names.clone()).await;
         let upstream = sql::Upstream { host: postgres.host.clone(), port: postgres.port, authority: postgres.authority.clone() };
         let sql = sql::serve(upstream, traffic.clone(), names.clone()).await;
@@ -110,14 +112,20 @@ impl Lane {
     pub async fn clear(&mut self) {
         self.operator = None;
         self.traffic.release();
-        for kind in ["Tenant", "Blueprint", "Plan", "DatabaseServer"] {
+        for kind in ["Tenant", "Release", "Blueprint", "Plan", "DatabaseServer"] {
             for object in self.cluster.list(kind, None, "").await {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
                 let _ = self.cluster.try_merge(kind, None, name, &json!({"metadata": {"finalizers": null}})).await;
-                if kind == "Tenant" {
+                if ["Tenant", "Release"].contains(&kind) {
                     let _ = self.cluster.try_delete(kind, None, name).await;
                 }
             }
+        }
+        for revision in self.cluster.list("ControllerRevision", Some(NAMESPACE), "").await {
+            let _ = self
+                .cluster
+                .try_delete("ControllerRevision", Some(NAMESPACE), revision["metadata"]["name"].as_str().unwrap_or_default())
+                .await;
         }
         for namespace in self.cluster.list("Namespace", None, "app.kubernetes.io/managed-by=tenantry").await {
             let name = namespace["metadata"]["name"].as_str().unwrap_or_default();
@@ -170,6 +178,50 @@ impl Lane {
 
     pub async fn change_blueprint(&self, changes: Value) {
         self.cluster.merge("Blueprint", None, "sample", &json!({"spec": changes})).await;
+    }
+
+    /// A release that all tenants have before others come and go.
+    pub async fn release_base(&self) {
+        self.cluster.create(&manifest("Release", "base", json!({"blueprint": "sample", "version": "1.1"}))).await;
+        wait_until("all tenants have the first release", LIMIT, async || {
+            let release = self.cluster.get("Release", None, "base").await;
+            if release["status"]["finished"].is_null() { Err(release["status"].to_string()) } else { Ok(()) }
+        })
+        .await;
+    }
+
+    /// Releases a version that there was never before, under the name that is free.
+    pub async fn release_next(&self) {
+        let mut name = NEXT[0];
+        if self.cluster.find("Release", None, name).await.is_some() {
+            name = NEXT[1];
+        }
+        let now = jiff::Timestamp::now().as_nanosecond();
+        let waves = json!([{"name": "first", "percent": 30}, {"name": "rest", "percent": 100, "concurrency": 3}]);
+        let spec = json!({"blueprint": "sample", "version": format!("1.2-{now:016x}"), "waves": waves});
+        self.cluster.create(&manifest("Release", name, spec)).await;
+    }
+
+    /// Deletes the release that was taken back.
+    pub async fn withdraw_release(&self) {
+        if let Some(name) = self.next_release(true).await {
+            self.cluster.delete("Release", None, &name).await;
+        }
+    }
+
+    /// Takes the release back that isn't yet.
+    pub async fn roll_back(&self) {
+        let name = self.next_release(false).await.expect("a release");
+        self.cluster.merge("Release", None, &name, &json!({"spec": {"rolledBack": true}})).await;
+    }
+
+    async fn next_release(&self, rolled_back: bool) -> Option<String> {
+        let releases = self.cluster.list("Release", None, "").await;
+        let is_meant = |release: &&Value| {
+            let name = release["metadata"]["name"].as_str().unwrap_or_default();
+            NEXT.contains(&name) && release["spec"]["rolledBack"] == rolled_back
+        };
+        releases.iter().find(is_meant)?["metadata"]["name"].as_str().map(str::to_owned)
     }
 
     /// What nobody should do: takes the blueprint away under its tenant, and makes another of its name.

@@ -31,8 +31,8 @@ pub type Snapshot = BTreeMap<String, String>;
 /// All that there is now.
 pub async fn take(lane: &Lane) -> Snapshot {
     let label = "app.kubernetes.io/managed-by=tenantry";
-    let own = ["Tenant", "Blueprint", "Plan", "DatabaseServer"].map(|kind| (kind, ""));
-    let kinds = own.into_iter().chain(["Namespace"].into_iter().chain(OF_AN_INSTANCE).map(|kind| (kind, label)));
+    let own = ["Tenant", "Blueprint", "Plan", "DatabaseServer", "Release"].map(|kind| (kind, ""));
+    let kinds = own.into_iter().chain(["Namespace", "ControllerRevision"].into_iter().chain(OF_AN_INSTANCE).map(|kind| (kind, label)));
     let lists = kinds.map(async |(kind, label)| (kind, lane.cluster.list(kind, None, label).await));
     let catalog = CATALOG.replace('@', &lane.name);
     let (lists, catalog) = futures::join!(futures::future::join_all(lists), lane.postgres.admin(&catalog));
@@ -49,7 +49,9 @@ pub async fn take(lane: &Lane) -> Snapshot {
 }
 
 fn add(all: &mut Snapshot, lane: &Lane, kind: &str, mut object: Value) {
-    let name = mask(&format!("{kind} {}", object["metadata"]["name"].as_str().unwrap_or_default()), &lane.names);
+    // Two releases whose names differ by chance are told from each other by what became of them.
+    let fate = if object["spec"]["rolledBack"] == true { " rolled back" } else { "" };
+    let name = mask(&format!("{kind} {}{fate}", object["metadata"]["name"].as_str().unwrap_or_default()), &lane.names);
     let metadata = object["metadata"].as_object_mut().expect("metadata");
     for field in ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"] {
         metadata.remove(field);
@@ -68,7 +70,15 @@ fn add(all: &mut Snapshot, lane: &Lane, kind: &str, mut object: Value) {
     for field in ["clusterIP", "clusterIPs"] {
         object["spec"].as_object_mut().map(|spec| spec.remove(field));
     }
-    // How often a manifest was changed tells of the runs before.
+    // How often a manifest was changed tells of the runs before, and so does what was there before the last time.
+    for counted in ["/revision", "/status/revision"] {
+        if let Some(value) = object.pointer_mut(counted) {
+            *value = "<generation>".into();
+        }
+    }
+    for earlier in ["/status/release/before", "/status/migration/before"] {
+        object.pointer_mut(earlier).and_then(Value::as_array_mut).into_iter().for_each(|all| all.truncate(1));
+    }
     for field in ["observedGeneration", "conditions"] {
         if let Some(value) = object.get_mut("status").and_then(|status| status.get_mut(field)) {
             forget_generations(value);

@@ -22,6 +22,12 @@ pub enum Workload {
     /// A setting of the blueprint, which all its tenants follow.
     SharedChange,
     SharedChangeBack,
+    /// A version in two waves, the second of which has only some begin at once.
+    Release,
+    /// The release before that one, which was taken back, is deleted.
+    Withdraw,
+    /// The release is taken back.
+    RollBack,
 }
 
 /// The life of a tenant. It is suspended while it is large, so that what scales it goes and comes back.
@@ -44,6 +50,9 @@ pub const LIFE: [Workload; 13] = [
 /// What meets many tenants at once, there and back.
 pub const SHARED: [Workload; 2] = [Workload::SharedChange, Workload::SharedChangeBack];
 
+/// A release that comes to many tenants, and is taken back.
+pub const RELEASED: [Workload; 3] = [Workload::Release, Workload::Withdraw, Workload::RollBack];
+
 impl Workload {
     /// Asks for it.
     pub async fn ask(self, lane: &Lane) {
@@ -53,6 +62,9 @@ impl Workload {
             Self::Rotate => json!({"metadata": {"annotations": {"tenantry.dev/rotate": "once"}}}),
             Self::SharedChange => return lane.change_blueprint(json!({"settings": settings("staging")})).await,
             Self::SharedChangeBack => return lane.change_blueprint(json!({"settings": settings("production")})).await,
+            Self::Release => return lane.release_next().await,
+            Self::Withdraw => return lane.withdraw_release().await,
+            Self::RollBack => return lane.roll_back().await,
             Self::RefusedIsolation => return lane.replace_blueprint(json!({"database": {"isolation": "Database"}})).await,
             Self::IsolationAsBefore => return lane.replace_blueprint(json!({"database": {"isolation": "Schema"}})).await,
             Self::Settings => json!({"spec": {"settings": {"LANGUAGE_CODE": "de"}}}),
@@ -80,8 +92,11 @@ impl Workload {
             let conditions = tenant["status"]["conditions"].as_array();
             conditions.into_iter().flatten().any(|c| c["type"] == kind && c["status"] == "True" && c["reason"] == reason)
         };
+        let has_release = |name: &str| tenant["status"]["release"]["name"].as_str().is_some_and(|release| release.starts_with(name));
         tenant["status"]["observedGeneration"] == tenant["metadata"]["generation"]
             && match self {
+                Self::Release => is("Ready", "Ready") && has_release("next"),
+                Self::RollBack => is("Ready", "Ready") && has_release("base"),
                 Self::RefusedIsolation => is("Stalled", "PlaceChanged"),
                 Self::Suspend => is("Ready", "Suspended"),
                 _ => is("Ready", "Ready"),
