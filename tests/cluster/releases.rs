@@ -204,6 +204,25 @@ async fn a_release_that_shall_roll_back_by_itself_does() {
 }
 
 #[tokio::test]
+async fn a_release_whose_image_does_not_exist_fails_and_everybody_is_served_on() {
+    let product = Product::new().await;
+    let (one, other) = (product.tenant(json!({})).await, product.tenant(json!({})).await);
+    let changes = json!({"health": {"within": "4s"}, "waves": [{"name": "all", "concurrency": 1}]});
+    let release = product.release("1.1-not-pullable", changes).await;
+    release.state("TooManyFailed").await;
+    let status = release.get().await["status"].clone();
+    assert_eq!((&status["tenants"]["failed"], &status["tenants"]["waiting"]), (&json!(1), &json!(1)), "{status}");
+    assert!(status["failures"][0]["message"].as_str().unwrap().starts_with("not ready within 4s"), "{status}");
+    for tenant in [&one, &other] {
+        assert!(image(tenant).await.ends_with(":1.0"), "the old version serves on");
+    }
+    release.change(json!({"rolledBack": true})).await.state("RolledBack").await;
+    for tenant in [&one, &other] {
+        serves(tenant, "1.0").await;
+    }
+}
+
+#[tokio::test]
 async fn a_pause_stops_within_a_second_and_what_has_begun_arrives() {
     let product = Product::new().await;
     let (one, other) = (product.tenant(json!({})).await, product.tenant(json!({})).await);

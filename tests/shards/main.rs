@@ -10,3 +10,4 @@ mod counts;
 mod decisions;
 mod fleet;
 mod handover;
+mod releases;
