@@ -89,7 +89,7 @@ impl Applier<'_> {
             return Ok(Written::Nothing);
         }
         let observed = match known {
-            Some(known) if !known.is_whole() => self.get(&desired.key).await?.map(Arc::new),
+            Some(known) if !known.is_whole() => self.read_again(&desired.key, &known).await?.map(Arc::new),
             known => known,
         };
         let desired = desired.clone().annotated(labels::APPLIED, &digest);
@@ -260,6 +260,21 @@ impl Applier<'_> {
             json!({"op": "replace", "path": format!("{path}/operation"), "value": "Apply"}),
         ];
         self.json_patch(api, key, operations).await
+    }
+
+    /// All of an object of which only parts are kept, to be changed. Where its creation's fields have yet to become those of an apply, that is done on the
+    /// occasion: its answer tells all of the object too, and a read less is a tenth of what an edit takes.
+    async fn read_again(&self, key: &ObjectKey, known: &Observed) -> Result<Option<Observed>, ApplyError> {
+        let is_ours = known.owner.as_deref() == Some(self.uid) && !known.deleting;
+        if let Some(index) = known.created_entry.filter(|_| is_ours) {
+            match self.own_by_apply(&self.api(key), key, known, index).await {
+                Ok(found) => return Ok(Some(self.inventory.keep(&key.kind, found))),
+                // It has changed since it was seen, or is gone.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+                Err(error) => return Err(self.failed(key, error)),
+            }
+        }
+        self.get(key).await
     }
 
     /// Deletes an object, if it is still the one that was seen, and keeps it there until all that it owns, such as pods, is gone. That it is
