@@ -283,6 +283,9 @@ pub struct TenantStatus {
     /// decides and writes it, the one that holds the tenant's shard waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Grant>,
+    /// The value of the annotation `tenantry.dev/reconcile` that was answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
     /// `Ready`, then `Reconciling` or `Stalled` while they are so, then one for each step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

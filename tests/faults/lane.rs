@@ -390,7 +390,11 @@ impl Lane {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let writes: Vec<_> = self.traffic.writes().into_iter().map(|effect| effect.what).collect();
+        let mut writes: Vec<_> = self.traffic.writes().into_iter().map(|effect| effect.what).collect();
+        // That it has looked is said once of each.
+        let mut said = BTreeSet::new();
+        let is_said = |what: &String| what.starts_with("PATCH /apis/tenantry.dev/v1alpha1/tenants/") && what.ends_with("/status");
+        writes.retain(|what| !(is_said(what) && said.insert(what.clone())));
         if !writes.is_empty() {
             return Err(format!("a second look writes: {writes:?}"));
         }

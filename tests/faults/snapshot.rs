@@ -70,6 +70,9 @@ fn add(all: &mut Snapshot, lane: &Lane, kind: &str, mut object: Value) {
     for field in ["clusterIP", "clusterIPs"] {
         object["spec"].as_object_mut().map(|spec| spec.remove(field));
     }
+    if let Some(status) = object["status"].as_object_mut() {
+        status.remove("lastHandledReconcileAt");
+    }
     // How often a manifest was changed tells of the runs before, and so does what was there before the last time.
     for counted in ["/revision", "/status/revision"] {
         if let Some(value) = object.pointer_mut(counted) {

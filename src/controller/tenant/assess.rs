@@ -3,7 +3,7 @@
 use super::database_status;
 use crate::api::conditions::{self, Verdict};
 use crate::api::tenant::{CurrentRelease, MigrationStatus, TenantStatus};
-use crate::api::{Release, Tenant};
+use crate::api::{Release, Tenant, labels};
 use crate::controller::apply::ApplyError;
 use crate::controller::hosts::HostConflict;
 use crate::controller::inventory::Objects;
@@ -13,6 +13,7 @@ use crate::instance::render::{Kind, Rendered};
 use crate::instance::resolve::ResolveError;
 use crate::instance::{Database, Instance, RoutingKind, Suspension};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
@@ -166,7 +167,8 @@ impl Assessment {
     pub fn new(tenant: &Tenant) -> Self {
         let before = tenant.status.clone().unwrap_or_default();
         let observed_generation = tenant.metadata.generation.unwrap_or_default();
-        let status = TenantStatus { observed_generation, conditions: Vec::new(), grant: None, ..before };
+        let last_handled_reconcile_at = tenant.annotations().get(labels::RECONCILE).cloned();
+        let status = TenantStatus { observed_generation, last_handled_reconcile_at, conditions: Vec::new(), grant: None, ..before };
         Self { status, look_again: None, verdicts: Vec::new(), stop: None, suspension: None }
     }
 
