@@ -22,6 +22,8 @@ const UNDER_WAY: [&str; 9] =
 const GATHER_REASONS: Duration = Duration::from_secs(3);
 /// Changes of nothing but words are.
 const GATHER_MESSAGES: Duration = Duration::from_secs(10);
+/// For who has been on the way for minutes, all changes are gathered for a quarter of that time, and for so long at most.
+const GATHER_AT_MOST: Duration = Duration::from_secs(30);
 
 /// Writes the status where it differs from what is there, or tells how long that can wait: what only goes on changing, as pods come up one by
 /// one, is written together.
@@ -102,10 +104,11 @@ fn may_wait(before: &TenantStatus, after: &TenantStatus, on_the_way: Duration) -
         status.conditions.iter().map(|condition| (condition.type_.clone(), condition.status.clone(), condition.reason.clone())).collect()
     };
     let versions = |status: &TenantStatus| (status.version.clone(), status.migration.clone());
+    let patience = (on_the_way / 4).min(GATHER_AT_MOST);
     if reasons(before) != reasons(after) || versions(before) != versions(after) {
-        on_the_way.clamp(GATHER_REASONS, GATHER_MESSAGES)
+        on_the_way.clamp(GATHER_REASONS, GATHER_MESSAGES).max(patience)
     } else {
-        GATHER_MESSAGES
+        GATHER_MESSAGES.max(patience)
     }
 }
 
@@ -180,7 +183,8 @@ mod tests {
     fn the_longer_it_has_been_on_the_way_the_longer_its_reasons_are_gathered() {
         let rolling = status(false, "Deploying", Some(RECONCILING), "1");
         let after = |seconds| may_wait(&rolling, &status(false, "NotAnswering", Some(RECONCILING), "1"), Duration::from_secs(seconds));
-        assert_eq!([after(1), after(6), after(3600)], [GATHER_REASONS, Duration::from_secs(6), GATHER_MESSAGES]);
+        assert_eq!([after(1), after(6), after(30)], [GATHER_REASONS, Duration::from_secs(6), GATHER_MESSAGES]);
+        assert_eq!([after(60), after(3600)], [Duration::from_secs(15), GATHER_AT_MOST]);
         let later = Time(jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(7));
         assert_eq!(on_the_way(&rolling, &later), Duration::from_secs(7));
         assert_eq!(on_the_way(&status(true, "Ready", None, "1"), &later), Duration::ZERO);
