@@ -6,12 +6,13 @@
 //!                                                 └─► assess ─► status            (the tenant's conditions)
 //! ```
 //!
-//! What decides is pure and in [`api`] and [`instance`]; what talks is thin.
+//! What decides is pure and in [`api`], [`instance`] and [`release`]; what talks is thin. What people are told is in [`inspect`].
 
 pub mod api;
 pub mod client;
 pub mod controller;
 pub mod database;
+pub mod inspect;
 pub mod instance;
 pub mod lease;
 pub mod release;

@@ -36,6 +36,8 @@ pub const RECONCILE: &str = "tenantry.dev/reconcile";
 pub const DATABASE_SERVER: &str = "tenantry.dev/database-server";
 /// On a Tenant that is being deleted: with the tenant's name as value, lets go of a database that can't be reached.
 pub const FORCE_DELETE: &str = "tenantry.dev/force-delete";
+/// On a Release: the commit of the source that its version was built from, as CI tells it.
+pub const COMMIT: &str = "tenantry.dev/commit";
 /// On a migration Job: what it was made for, see [`crate::instance::Migration::key`].
 pub const MIGRATION: &str = "tenantry.dev/migration";
 /// On a Lease: into how many shards its holder splits the tenants.

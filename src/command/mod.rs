@@ -1,19 +1,80 @@
 //! What the program can be told to do.
 
+pub mod change;
+pub mod check;
+mod cluster;
 pub mod crd;
+pub mod delete;
+pub mod events;
+pub mod get;
+pub mod list;
 mod manifests;
+pub mod onboard;
+pub mod open;
+pub mod pass_on;
 pub mod publish;
 mod reference;
 pub mod render;
 pub mod run;
+mod terminal;
+pub mod tree;
+pub mod why;
 
 use std::io::Write;
+use std::time::Duration;
+use tenantry::api::release::Span;
+
+/// Exit code: something isn't as was asked for, or a command has failed.
+pub const NOT_READY: u8 = 1;
+/// Exit code: what was typed makes no sense, or was taken back.
+pub const USAGE: u8 = 2;
+/// Exit code: it is paused.
+pub const PAUSED: u8 = 3;
+/// Exit code: the time is over, as that of timeout(1).
+pub const TIMED_OUT: u8 = 124;
+
+/// The field manager of what people change by this program.
+pub const MANAGER: &str = "kubectl-tenantry";
 
 /// Runs one product for many customers, an independent instance for each.
 #[derive(clap::Parser, Debug)]
-#[command(name = "tenantry", version)]
+#[command(name = "tenantry", version, max_term_width = 120)]
 pub enum Command {
-    /// Keep every Tenant's instance as its manifest says.
+    /// All tenants at a glance.
+    List(list::Options),
+    /// One tenant: what it is, how far it is, what runs, what to do next.
+    Get(get::Options),
+    /// The one deepest cause of what a tenant is at.
+    Why(why::Options),
+    /// Whether everything that the operator needs is there, and what mends what isn't.
+    Check(check::Options),
+    /// All that a tenant consists of.
+    Tree(tree::Tree),
+    /// From a pod to its tenant, release and commit.
+    Trace(tree::Trace),
+    /// What happened to a tenant.
+    Events(events::Options),
+    /// The logs of a tenant's components.
+    Logs(pass_on::Logs),
+    /// Run a command in a component of a tenant.
+    Exec(pass_on::Exec),
+    /// Open a tenant's page.
+    Open(open::Options),
+    /// Make a tenant, and follow it until its page answers.
+    Onboard(onboard::Options),
+    /// Take a tenant out of service. Its data stays.
+    Suspend(change::Options),
+    /// Bring a tenant back into service.
+    Resume(change::Options),
+    /// Look at everything of a tenant anew.
+    Reconcile(change::Options),
+    /// Run a tenant's migration again.
+    Retry(change::Options),
+    /// Give a tenant a new login of its database.
+    Rotate(change::Options),
+    /// Delete a tenant, after its name was typed.
+    Delete(delete::Options),
+    /// Keep every Tenant's instance as its manifest says: the operator itself.
     Run(run::Options),
     /// Make a Release, and follow it to its end: for CI.
     Publish(publish::Options),
@@ -29,6 +90,23 @@ pub type Failure = Box<dyn std::error::Error>;
 /// Says on standard error what went wrong. If that is closed, nobody wants to know.
 pub fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "tenantry: {message}");
+}
+
+/// A `--timeout`.
+///
+/// # Errors
+/// Where it is no time.
+pub fn time(text: &str) -> Result<Duration, Failure> {
+    let time = Span(text.to_owned()).duration();
+    if time.is_zero() {
+        return Err(format!("--timeout {text:?} is no time: write it as 90s, 30m or 2h").into());
+    }
+    Ok(time)
+}
+
+/// Says something to whoever looks, beside the data that is asked for.
+pub fn note(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{message}");
 }
 
 /// Writes to standard output; a reader that went away, such as `head`, is no failure.

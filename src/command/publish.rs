@@ -1,18 +1,18 @@
 //! `tenantry publish`: makes a Release, for CI, and follows it to its end.
 
-use super::{Failure, complain, print};
+use super::cluster::Cluster;
+use super::{Failure, NOT_READY, PAUSED, TIMED_OUT, complain, print, time};
 use futures::TryStreamExt;
 use kube::api::PostParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tenantry::api::release::Span;
-use tenantry::api::{Release, conditions, schema};
+use tenantry::api::{Release, conditions, labels, schema};
 
 /// How often a line is printed where there is no terminal and nothing but numbers has changed.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Options of `tenantry publish`.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Exit codes, with --wait: 0 the release is complete, 1 it can't be made or followed, 3 it stopped because too many tenants failed, or was rolled back, 4 it is paused, 5 the time is over, 6 a newer release took over.
+    after_help = "Exit codes, with --wait: 0 the release is complete; 1 it isn't, because too many tenants failed, it was rolled back, a newer one took over, or it can't be made; 3 it is paused; 124 it isn't complete within --timeout.
 
 Examples:
   tenantry publish --blueprint planner --version 2026.11.3 --channel rc --wait
@@ -45,6 +45,9 @@ pub struct Options {
     /// The channel; stable, where neither this nor the file says.
     #[arg(long, value_name = "NAME")]
     channel: Option<String>,
+    /// The commit that the version was built from, which `kubectl tenantry trace` shows; what GitLab's and GitHub's CI say, where left out.
+    #[arg(long, value_name = "COMMIT")]
+    commit: Option<String>,
     /// The Release's name; made of blueprint and version, where left out.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -54,18 +57,16 @@ pub struct Options {
     /// How long it is followed at most, such as 90s, 30m or 2h.
     #[arg(long, value_name = "TIME", default_value = "1h", requires = "wait")]
     timeout: String,
+    #[command(flatten)]
+    cluster: Cluster,
 }
 
 /// Makes the Release, unless the very same is there, and follows it if asked to.
 pub async fn publish(options: Options) -> Result<ExitCode, Failure> {
-    let timeout = Span(options.timeout.clone()).duration();
-    if timeout.is_zero() {
-        return Err(format!("--timeout {:?} is no time: write it as 90s, 30m or 2h", options.timeout).into());
-    }
+    let timeout = time(&options.timeout)?;
     let manifest = manifest(&options)?;
     let release: Release = serde_json::from_value(manifest)?;
-    let client = Client::try_default().await.map_err(|error| format!("no cluster: {error}; set KUBECONFIG, or run inside a cluster"))?;
-    let api: Api<Release> = Api::all(client);
+    let api: Api<Release> = Api::all(options.cluster.client().await?);
     let name = release.name_any();
     match api.create(&PostParams::default(), &release).await {
         Ok(_) => print(&format!(
@@ -108,6 +109,10 @@ fn manifest(options: &Options) -> Result<Value, Failure> {
         if let Some(value) = value {
             spec["image"][field] = value.clone().into();
         }
+    }
+    let of_ci = || ["CI_COMMIT_SHA", "GITHUB_SHA"].into_iter().find_map(|name| std::env::var(name).ok());
+    if let Some(commit) = options.commit.clone().or_else(of_ci).filter(|commit| !commit.is_empty()) {
+        manifest["metadata"]["annotations"][labels::COMMIT] = commit.into();
     }
     let text = |field: &str| manifest["spec"][field].as_str().map(str::to_owned).ok_or_else(|| format!("which {field}? Add --{field}"));
     let (blueprint, version) = (text("blueprint")?, text("version")?);
@@ -156,9 +161,8 @@ impl End {
     fn code(&self) -> ExitCode {
         match self {
             Self::Complete => ExitCode::SUCCESS,
-            Self::Failed => ExitCode::from(3),
-            Self::Paused => ExitCode::from(4),
-            Self::Superseded => ExitCode::from(6),
+            Self::Failed | Self::Superseded => NOT_READY.into(),
+            Self::Paused => PAUSED.into(),
         }
     }
 }
@@ -191,7 +195,7 @@ async fn follow(api: &Api<Release>, name: &str, timeout: Duration) -> Result<Exi
         Ok(Err(error)) => Err(error),
         Err(_) => {
             complain(&format!("release {name} isn't done after {} s; it goes on without being followed", timeout.as_secs()));
-            Ok(ExitCode::from(5))
+            Ok(TIMED_OUT.into())
         }
     }
 }

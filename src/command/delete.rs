@@ -1,0 +1,125 @@
+//! `kubectl tenantry delete NAME`: says what would be lost, has the name typed, and deletes.
+
+use super::change::git_mark;
+use super::cluster::Cluster;
+use super::get::{find, wait};
+use super::{Failure, USAGE, note, time};
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, ResourceExt};
+use std::io::{BufRead, IsTerminal};
+use std::process::ExitCode;
+use tenantry::api::Tenant;
+use tenantry::api::tenant::DeletionPolicy;
+
+/// Options of `kubectl tenantry delete`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  kubectl tenantry delete acme
+  kubectl tenantry delete acme --confirm acme --no-wait")]
+pub struct Options {
+    /// The tenant.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The tenant's name once more, where nobody is asked.
+    #[arg(long, value_name = "NAME")]
+    confirm: Option<String>,
+    /// Doesn't wait until it is gone.
+    #[arg(long)]
+    no_wait: bool,
+    /// How long is waited at most, such as 90s or 10m.
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    timeout: String,
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
+/// Deletes the tenant that was looked at, and no other of its name.
+pub async fn delete(options: Options) -> Result<ExitCode, Failure> {
+    let limit = time(&options.timeout)?;
+    let client = options.cluster.client().await?;
+    let tenant = find(&client, &options.name).await?;
+    if tenant.spec.deletion.protected {
+        return Err(format!("{} is protected: set spec.deletion.protected to false in its manifest first", options.name).into());
+    }
+    note(&what_is_lost(&tenant));
+    if !is_confirmed(&options)? {
+        note("nothing was deleted");
+        return Ok(USAGE.into());
+    }
+    let api: Api<Tenant> = Api::all(client.clone());
+    let preconditions = Preconditions { uid: tenant.uid(), resource_version: None };
+    api.delete(&options.name, &DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }).await?;
+    if options.no_wait {
+        note(&format!("{} is being deleted; next: kubectl tenantry get {} --watch", options.name, options.name));
+        return Ok(ExitCode::SUCCESS);
+    }
+    wait(&client, &options.name, limit, None).await
+}
+
+/// What goes and what stays.
+fn what_is_lost(tenant: &Tenant) -> String {
+    let name = tenant.name_any();
+    let status = tenant.status.clone().unwrap_or_default();
+    let mut text = format!("{name} ({}) is about to be deleted:\n", tenant.spec.display_name);
+    text += &match &status.url {
+        Some(url) => format!("  its address {url} answers no more, and can be taken by others\n"),
+        None => "  it has no address yet\n".to_owned(),
+    };
+    if let Some(namespace) = &status.namespace {
+        text += &format!("  namespace {namespace} goes with all that is in it, volumes too\n");
+    }
+    if let Some(database) = &status.database {
+        let place = database
+            .schema
+            .as_ref()
+            .map_or_else(|| format!("database {}", database.name), |schema| format!("schema {schema} of database {}", database.name));
+        text += &match tenant.spec.deletion.policy {
+            DeletionPolicy::Delete => format!("  ITS DATA IS DROPPED: {place} on {}, as spec.deletion.policy says\n", database.server),
+            DeletionPolicy::Retain => format!("  its data stays in {place} on {}, locked, until an admin drops it\n", database.server),
+        };
+    }
+    if let Some(mark) = git_mark(tenant) {
+        text += &format!("  it is managed by Git ({mark}), which makes it anew unless it is taken out there first\n");
+    }
+    text.trim_end().to_owned()
+}
+
+fn is_confirmed(options: &Options) -> Result<bool, Failure> {
+    if let Some(confirmed) = &options.confirm {
+        if *confirmed != options.name {
+            return Err(format!("--confirm names {confirmed}, and the tenant is {}", options.name).into());
+        }
+        return Ok(true);
+    }
+    let mut input = std::io::stdin().lock();
+    if !std::io::stdin().is_terminal() {
+        return Err(format!("nobody can be asked here: say it with --confirm {}", options.name).into());
+    }
+    note(&format!("type {} to delete it:", options.name));
+    let mut typed = String::new();
+    input.read_line(&mut typed)?;
+    Ok(typed.trim() == options.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_becomes_of_the_data_is_said_before_it_is_too_late() {
+        let tenant = |policy: &str| -> Tenant {
+            let status = json!({"observedGeneration": 1, "url": "https://acme.example.com", "namespace": "tenant-acme", "database":
+                {"server": "main", "name": "app", "schema": "tenant_acme", "owner": "tenant_acme"}});
+            let spec = json!({"displayName": "Acme Inc.", "blueprint": "b", "plan": "p", "deletion": {"policy": policy}});
+            serde_json::from_value(json!({"metadata": {"name": "acme"}, "spec": spec, "status": status})).unwrap()
+        };
+        insta::assert_snapshot!(what_is_lost(&tenant("Delete")), @r"
+        acme (Acme Inc.) is about to be deleted:
+          its address https://acme.example.com answers no more, and can be taken by others
+          namespace tenant-acme goes with all that is in it, volumes too
+          ITS DATA IS DROPPED: schema tenant_acme of database app on main, as spec.deletion.policy says
+        ");
+        assert!(what_is_lost(&tenant("Retain")).contains("its data stays in schema tenant_acme of database app on main, locked"));
+    }
+}

@@ -1,0 +1,309 @@
+//! `kubectl tenantry get NAME`: one screen on one tenant: what it is, how far it is, what runs, what happened last, and what to do next.
+
+use super::cluster::Cluster;
+use super::terminal::{Style, age, table};
+use super::{Failure, NOT_READY, TIMED_OUT, note, print, time};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, ResourceExt};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+use tenantry::api::{Tenant, labels};
+use tenantry::inspect::{State, advice, state, steps};
+
+/// So many events are shown.
+const EVENTS_SHOWN: usize = 5;
+
+/// Options of `kubectl tenantry get`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Exit codes: 0 the tenant is as was asked for, 1 it isn't, 124 it wasn't within --timeout.
+
+Examples:
+  kubectl tenantry get acme
+  kubectl tenantry get acme --watch --timeout 5m
+  kubectl tenantry get acme -o yaml")]
+pub struct Options {
+    /// The tenant.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Follows it until it is ready, suspended, or a person has to act.
+    #[arg(short = 'w', long)]
+    watch: bool,
+    /// How long it is followed at most, such as 90s or 10m.
+    #[arg(long, value_name = "TIME", default_value = "10m", requires = "watch")]
+    timeout: String,
+    /// More: each component's image, all hosts, the manifest's other values.
+    #[arg(short = 'v', long)]
+    verbose: bool,
+    /// How it is printed.
+    #[arg(short = 'o', long, value_name = "FORMAT", conflicts_with = "watch")]
+    output: Option<Format>,
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
+/// How a tenant is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// The Tenant in JSON.
+    Json,
+    /// The Tenant in YAML.
+    Yaml,
+}
+
+/// What the screen is made of. What may not be read is left out.
+pub struct Found {
+    pub tenant: Tenant,
+    pub deployments: Vec<Deployment>,
+    pub events: Vec<Event>,
+}
+
+/// Prints one tenant.
+pub async fn get(options: Options) -> Result<ExitCode, Failure> {
+    let client = options.cluster.client().await?;
+    if options.watch {
+        return wait(&client, &options.name, time(&options.timeout)?, None).await;
+    }
+    let tenant = find(&client, &options.name).await?;
+    match options.output {
+        Some(Format::Json) => print(&format!("{}\n", serde_json::to_string_pretty(&tenant)?))?,
+        Some(Format::Yaml) => print(&serde_saphyr::to_string(&tenant)?)?,
+        None => {
+            let found = look(&client, tenant.clone()).await;
+            print(&screen(&found, options.verbose, Timestamp::now(), Style::of_output()))?;
+            note(&next(&tenant));
+        }
+    }
+    Ok(code_of(State::of(&tenant)))
+}
+
+/// The tenant.
+pub async fn find(client: &Client, name: &str) -> Result<Tenant, Failure> {
+    let api: Api<Tenant> = Api::all(client.clone());
+    match api.get_opt(name).await? {
+        Some(tenant) => Ok(tenant),
+        None => Err(format!("there is no tenant {name}: kubectl tenantry list tells which there are").into()),
+    }
+}
+
+/// Everything else that the screen shows.
+async fn look(client: &Client, tenant: Tenant) -> Found {
+    let namespace = tenant.status.as_ref().and_then(|status| status.namespace.clone());
+    let mut deployments = Vec::new();
+    if let Some(namespace) = &namespace {
+        let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+        match api.list(&ListParams::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER))).await {
+            Ok(list) => deployments = list.items,
+            Err(error) => note(&format!("what runs can't be read: {error}")),
+        }
+    }
+    let events = events_of(client, &tenant).await.unwrap_or_default();
+    Found { tenant, deployments, events }
+}
+
+/// The events about a tenant, the latest last.
+pub async fn events_of(client: &Client, tenant: &Tenant) -> Result<Vec<Event>, kube::Error> {
+    let api: Api<Event> = Api::all(client.clone());
+    let about = format!("regarding.uid={}", tenant.uid().unwrap_or_default());
+    let mut events = api.list(&ListParams::default().fields(&about)).await?.items;
+    events.sort_by_key(happened);
+    Ok(events)
+}
+
+/// When an event happened last.
+pub fn happened(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().map(|series| series.last_observed_time.0);
+    series.or(event.event_time.as_ref().map(|time| time.0)).or(event.metadata.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+/// The screen.
+pub fn screen(found: &Found, verbose: bool, now: Timestamp, style: Style) -> String {
+    let tenant = &found.tenant;
+    let status = tenant.status.clone().unwrap_or_default();
+    let spec = &tenant.spec;
+    let mut text = format!("{}   {}\n", style.bold(&tenant.name_any()), spec.display_name);
+    let release = status.release.as_ref().map(|release| format!(" by release {}", release.name)).unwrap_or_default();
+    let version = status.version.clone().map(|version| format!(" · {version}{release}")).unwrap_or_default();
+    text += &style.dim(&format!("{} · plan {}{version}", spec.blueprint, spec.plan));
+    text += "\n\n";
+    let at = State::of(tenant);
+    let ready = state::ready(tenant);
+    let since = ready.map(|ready| format!(" for {}", age(ready.last_transition_time.0, now))).unwrap_or_default();
+    let word = if at == State::Ready { "ready" } else { ready.map_or("NotObserved", |ready| ready.reason.as_str()) };
+    text += &style.state(at, &format!("{word}{since}"));
+    if let Some(url) = status.url.as_ref().filter(|_| at == State::Ready) {
+        text += &format!("   {url}");
+    }
+    text += "\n\n";
+    for step in steps::steps(tenant) {
+        text += &format!("  {}\n", style.step(&step));
+    }
+    let mut rows = Vec::new();
+    let mut deployments: Vec<_> = found.deployments.iter().collect();
+    deployments.sort_by_key(|deployment| deployment.name_any());
+    for deployment in deployments {
+        rows.push(component(deployment, verbose));
+    }
+    if !rows.is_empty() {
+        text += &format!("\n{}\n{}", style.dim("Components"), indented(&table(&rows)));
+    }
+    let mut facts = Vec::new();
+    if let Some(database) = &status.database {
+        let schema = database.schema.as_ref().map(|schema| format!(", schema {schema}")).unwrap_or_default();
+        facts.push(vec!["Database".to_owned(), format!("{} on {}{schema}", database.name, database.server)]);
+    }
+    if status.hosts.len() > 1 || verbose {
+        facts.push(vec!["Hosts".to_owned(), status.hosts.join(", ")]);
+    }
+    if let Some(end) = &spec.expires_at {
+        facts.push(vec!["Trial".to_owned(), format!("ends at {}", end.0)]);
+    }
+    if verbose {
+        facts.push(vec![
+            "Channel".to_owned(),
+            tenant.pinned().map_or_else(|| tenant.channel().to_owned(), |pin| format!("pinned to {pin}")),
+        ]);
+        facts.push(vec![
+            "Deletion".to_owned(),
+            format!("{:?}{}", spec.deletion.policy, if spec.deletion.protected { ", protected" } else { "" }),
+        ]);
+    }
+    if !facts.is_empty() {
+        text += &format!("\n{}", table(&facts));
+    }
+    let latest = found.events.iter().rev().take(EVENTS_SHOWN).rev();
+    let rows: Vec<_> = latest.map(|event| line_of(event, now)).collect();
+    if !rows.is_empty() {
+        text += &format!("\n{}\n{}", style.dim("Last events"), indented(&table(&rows)));
+    }
+    text
+}
+
+fn component(deployment: &Deployment, verbose: bool) -> Vec<String> {
+    let status = deployment.status.clone().unwrap_or_default();
+    let wanted = deployment.spec.replicas.unwrap_or(1);
+    let mut row = vec![deployment.name_any(), format!("{}/{wanted} pods", status.available_replicas.unwrap_or_default())];
+    let pod = &deployment.spec.template;
+    let version = pod.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref()?.get(labels::APP_VERSION).cloned());
+    row.push(version.unwrap_or_default());
+    if verbose {
+        let image = pod.spec.as_ref().and_then(|spec| spec.containers.first()).and_then(|container| container.image.clone());
+        row.push(image.unwrap_or_default());
+    }
+    row
+}
+
+/// An event, as the cells of a row.
+pub fn line_of(event: &Event, now: Timestamp) -> Vec<String> {
+    let when = happened(event).map(|at| age(at, now)).unwrap_or_default();
+    let times = event.series.as_ref().map(|series| format!(" ({}×)", series.count)).unwrap_or_default();
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    vec![when, text(&event.type_), text(&event.reason), format!("{}{times}", text(&event.note))]
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// What to do next.
+pub fn next(tenant: &Tenant) -> String {
+    let name = tenant.name_any();
+    match State::of(tenant) {
+        State::Ready => format!("next: kubectl tenantry open {name}"),
+        _ => {
+            let reason = state::ready(tenant).map(|ready| ready.reason.as_str()).unwrap_or_default();
+            let known = advice::about(reason);
+            known.map_or_else(
+                || format!("next: kubectl tenantry why {name}"),
+                |advice| format!("{} acts; next: {}", advice.who, advice.next_for(&name)),
+            )
+        }
+    }
+}
+
+fn code_of(state: State) -> ExitCode {
+    match state {
+        State::Ready | State::Suspended => ExitCode::SUCCESS,
+        State::Stalled | State::Working | State::Deleting => NOT_READY.into(),
+    }
+}
+
+/// Follows a tenant, step by step, until it is as was asked for or a person has to act; where something was asked for by an annotation, not before
+/// that was answered.
+pub async fn wait(client: &Client, name: &str, limit: Duration, asked: Option<&str>) -> Result<ExitCode, Failure> {
+    let before = find(client, name).await?;
+    let mut display = Display::default();
+    match tokio::time::timeout(limit, follow(client, &before, asked, &mut display)).await {
+        Ok(Ok(Some(tenant))) => {
+            note(&next(&tenant));
+            Ok(code_of(State::of(&tenant)))
+        }
+        Ok(Ok(None)) => {
+            note(&format!("tenant {name} is gone"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            note(&format!("tenant {name} isn't ready after {} s; next: kubectl tenantry why {name}", limit.as_secs()));
+            Ok(TIMED_OUT.into())
+        }
+    }
+}
+
+/// None where it was deleted meanwhile.
+async fn follow(client: &Client, before: &Tenant, asked: Option<&str>, display: &mut Display) -> Result<Option<Tenant>, Failure> {
+    let api: Api<Tenant> = Api::all(client.clone());
+    let config = watcher::Config::default().fields(&format!("metadata.name={}", before.name_any()));
+    let mut changes = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut is_listed = false;
+    while let Some(event) = changes.try_next().await? {
+        match event {
+            watcher::Event::Apply(tenant) | watcher::Event::InitApply(tenant) if tenant.uid() == before.uid() => {
+                is_listed = true;
+                display.show(&tenant);
+                let answered = tenant.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
+                let is_answered = asked.is_none() || answered == asked;
+                if is_answered && matches!(State::of(&tenant), State::Ready | State::Suspended | State::Stalled) {
+                    return Ok(Some(tenant));
+                }
+            }
+            watcher::Event::Delete(tenant) if tenant.uid() == before.uid() => return Ok(None),
+            watcher::Event::InitDone if !is_listed => return Ok(None),
+            _ => {}
+        }
+    }
+    Err("the API server stopped telling of the tenant".into())
+}
+
+/// The steps: on a terminal drawn over themselves, else a line for each that has changed.
+#[derive(Default)]
+struct Display {
+    shown: Vec<steps::Step>,
+}
+
+impl Display {
+    /// Progress is for people, and goes to standard error.
+    fn show(&mut self, tenant: &Tenant) {
+        let steps = steps::steps(tenant);
+        let mut out = std::io::stderr();
+        let is_terminal = out.is_terminal();
+        let style = Style { colours: is_terminal && Style::of_output().colours };
+        let up = if is_terminal && !self.shown.is_empty() { format!("\x1b[{}A", self.shown.len()) } else { String::new() };
+        let changed = |step: &&steps::Step| {
+            is_terminal
+                || !self
+                    .shown
+                    .iter()
+                    .any(|known| (known.name, known.progress, &known.sentence) == (step.name, step.progress, &step.sentence))
+        };
+        let lines = steps.iter().filter(changed).map(|step| format!("{}{}\n", if is_terminal { "\x1b[K" } else { "" }, style.step(step)));
+        let _ = write!(out, "{up}{}", lines.collect::<String>()).and_then(|()| out.flush());
+        self.shown = steps;
+    }
+}

@@ -1,0 +1,93 @@
+//! `kubectl tenantry why NAME`: the one deepest cause of what a tenant is at, in a sentence, with the log that shows it.
+
+use super::cluster::Cluster;
+use super::get::find;
+use super::terminal::Style;
+use super::{Failure, NOT_READY, note, print};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, LogParams};
+use kube::{Api, Client};
+use std::process::ExitCode;
+use tenantry::api::Tenant;
+use tenantry::inspect::{Evidence, State, advice, cause};
+
+/// So many last lines of a log are shown.
+const LINES: i64 = 15;
+
+/// Options of `kubectl tenantry why`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Exit codes: 0 nothing is in the way, 1 something is.
+
+Examples:
+  kubectl tenantry why acme")]
+pub struct Options {
+    /// The tenant.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Prints the cause as JSON.
+    #[arg(short = 'o', long, value_name = "FORMAT")]
+    output: Option<Format>,
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
+/// How a cause is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For programs.
+    Json,
+}
+
+/// Prints the cause.
+pub async fn why(options: Options) -> Result<ExitCode, Failure> {
+    let client = options.cluster.client().await?;
+    let tenant = find(&client, &options.name).await?;
+    let (pods, jobs) = look(&client, &tenant).await;
+    let found = cause::cause(&tenant, &pods, &jobs);
+    let code = if matches!(State::of(&tenant), State::Ready | State::Suspended) { ExitCode::SUCCESS } else { NOT_READY.into() };
+    if options.output.is_some() {
+        print(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
+        return Ok(code);
+    }
+    let style = Style::of_output();
+    print(&format!("{}\n", style.state(State::of(&tenant), &format!("{}: {}", found.reason, found.sentence))))?;
+    if let Some(evidence) = &found.pod {
+        match log_of(&client, &tenant, evidence).await {
+            Ok(log) if !log.trim().is_empty() => {
+                let lines: String = log.trim_end().lines().map(|line| format!("  │ {line}\n")).collect();
+                print(&format!("\n{}\n{lines}", style.dim(&format!("the last lines of pod {}, {}", evidence.pod, evidence.container))))?;
+            }
+            Ok(_) => {}
+            Err(error) => note(&format!("its log can't be read: {error}")),
+        }
+    }
+    if let Some(advice) = advice::about(&found.reason) {
+        note(&format!("who has to act: {}; next: {}", advice.who, advice.next_for(&options.name)));
+    }
+    Ok(code)
+}
+
+/// The pods and Jobs of a tenant; none where they may not be read.
+async fn look(client: &Client, tenant: &Tenant) -> (Vec<Pod>, Vec<Job>) {
+    let Some(namespace) = tenant.status.as_ref().and_then(|status| status.namespace.clone()) else { return Default::default() };
+    let (pods, jobs): (Api<Pod>, Api<Job>) = (Api::namespaced(client.clone(), &namespace), Api::namespaced(client.clone(), &namespace));
+    let parameters = ListParams::default();
+    let (pods, jobs) = tokio::join!(pods.list(&parameters), jobs.list(&parameters));
+    for error in [pods.as_ref().err(), jobs.as_ref().err()].into_iter().flatten() {
+        note(&format!("the cause may lie deeper, but what runs can't be read: {error}"));
+    }
+    (pods.map(|list| list.items).unwrap_or_default(), jobs.map(|list| list.items).unwrap_or_default())
+}
+
+async fn log_of(client: &Client, tenant: &Tenant, evidence: &Evidence) -> Result<String, kube::Error> {
+    let namespace = tenant.status.as_ref().and_then(|status| status.namespace.clone()).unwrap_or_default();
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let parameters = LogParams {
+        container: Some(evidence.container.clone()),
+        previous: evidence.previous,
+        tail_lines: Some(LINES),
+        ..LogParams::default()
+    };
+    pods.logs(&evidence.pod, &parameters).await
+}

@@ -1,0 +1,135 @@
+//! What people do by `kubectl tenantry`, by the real program against the real API server.
+
+use crate::support::{LIMIT, Tenant, World, wait_until};
+use serde_json::{Value, json};
+use std::process::{Output, Stdio};
+
+/// The program, with nobody at its input.
+async fn tenantry(arguments: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tenantry"));
+    command.args(arguments).stdin(Stdio::null()).output().await.expect("the program starts")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it ended by itself")
+}
+
+#[tokio::test]
+async fn a_tenant_is_listed_with_what_it_is_at_and_filters_find_it() {
+    let world = World::new().await;
+    let plan = world.plan(json!({})).await;
+    let ready = Tenant::new("listed").with(json!({"plan": plan})).create_in(&world).await;
+    let stalled = Tenant::new("listed").with(json!({"plan": plan, "blueprint": "nowhere"})).create_in(&world).await;
+    ready.ready().await;
+    stalled.stalled("BlueprintMissing").await;
+
+    let all = tenantry(&["list", "--plan", &plan]).await;
+    let lines: Vec<_> = out(&all).lines().map(str::to_owned).collect();
+    assert!(lines[0].starts_with("TENANT") && lines.len() == 3, "{lines:?}");
+    assert!(lines[1].starts_with(&stalled.name) && lines[1].contains("✗ BlueprintMissing"), "who needs somebody comes first: {lines:?}");
+    assert!(lines[2].starts_with(&ready.name) && lines[2].contains("✓ ready") && lines[2].contains("http://"), "{lines:?}");
+    assert!(said(&all).contains(&format!("2 tenants: 1 stalled, 1 ready; next: kubectl tenantry why {}", stalled.name)), "{}", said(&all));
+
+    let names = tenantry(&["list", "--plan", &plan, "--state", "ready", "-o", "name"]).await;
+    assert_eq!(out(&names), format!("{}\n", ready.name));
+    let list: Value = serde_json::from_slice(&tenantry(&["list", "--plan", &plan, "-o", "json"]).await.stdout).expect("JSON");
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(2));
+    let nonsense = tenantry(&["list", "--state", "fine"]).await;
+    assert_eq!(code(&nonsense), 2);
+    assert!(said(&nonsense).contains("a state is one of stalled, deleting, working, suspended, ready"), "{}", said(&nonsense));
+}
+
+#[tokio::test]
+async fn one_tenant_is_shown_step_by_step_and_why_it_is_not_ready() {
+    let world = World::new().await;
+    let tenant = Tenant::new("shown").create_in(&world).await;
+    let watched = tenantry(&["get", &tenant.name, "--watch", "--timeout", "60s"]).await;
+    assert_eq!(code(&watched), 0, "{}", said(&watched));
+    assert!(said(&watched).contains("✓ Answering"), "{}", said(&watched));
+    assert!(said(&watched).contains(&format!("next: kubectl tenantry open {}", tenant.name)), "{}", said(&watched));
+
+    let screen = out(&tenantry(&["get", &tenant.name]).await);
+    for part in ["✓ Space", "✓ Database", "✓ Migration", "✓ Pods", "✓ Address", "✓ Answering", "web", "1/1 pods", "Last events"]
+    {
+        assert!(screen.contains(part), "{part} is missing:\n{screen}");
+    }
+    let address = out(&tenantry(&["open", &tenant.name]).await);
+    assert_eq!(address.trim(), tenant.get().await["status"]["url"].as_str().unwrap());
+    assert_eq!(code(&tenantry(&["why", &tenant.name]).await), 0);
+
+    // The cause lies deeper than that the database is being migrated.
+    tenant.change(json!({"release": {"version": "2.0-not-pullable"}})).await;
+    wait_until("the cause is found", LIMIT, async || {
+        let why = tenantry(&["why", &tenant.name]).await;
+        let is_found = code(&why) == 1 && out(&why).contains("2.0-not-pullable can't be pulled: manifest unknown");
+        if is_found { Ok(()) } else { Err(out(&why)) }
+    })
+    .await;
+    tenant.change(json!({"release": null})).await.ready().await;
+
+    tenant.change(json!({"plan": "nowhere"})).await.stalled("PlanMissing").await;
+    let why = tenantry(&["why", &tenant.name]).await;
+    assert_eq!(code(&why), 1);
+    assert!(out(&why).contains("✗ PlanMissing: Plan nowhere doesn't exist"), "{}", out(&why));
+    assert!(said(&why).contains("whoever wrote the Tenant"), "{}", said(&why));
+    assert_eq!(code(&tenantry(&["get", &tenant.name]).await), 1);
+    let nobody = tenantry(&["get", "nobody-at-all"]).await;
+    assert_eq!(code(&nobody), 1);
+    assert!(said(&nobody).contains("there is no tenant nobody-at-all: kubectl tenantry list tells which there are"), "{}", said(&nobody));
+}
+
+#[tokio::test]
+async fn a_tenant_is_suspended_resumed_and_looked_at_anew() {
+    let world = World::new().await;
+    let tenant = Tenant::new("changed").create_in(&world).await;
+    tenant.ready().await;
+    let suspended = tenantry(&["suspend", &tenant.name]).await;
+    assert_eq!(code(&suspended), 0, "{}", said(&suspended));
+    let web = tenant.object("Deployment", "web").await;
+    assert_eq!(web["spec"]["replicas"], 0, "it waits until it is so");
+    let again = tenantry(&["suspend", &tenant.name]).await;
+    assert!(said(&again).contains("is so already"), "{}", said(&again));
+    assert_eq!(code(&tenantry(&["resume", &tenant.name]).await), 0);
+    assert_eq!(tenant.object("Deployment", "web").await["spec"]["replicas"], 1);
+
+    let asked = tenantry(&["reconcile", &tenant.name]).await;
+    assert_eq!(code(&asked), 0, "{}", said(&asked));
+    let now = tenant.get().await;
+    let request = &now["metadata"]["annotations"]["tenantry.dev/reconcile"];
+    assert!(request.is_string() && now["status"]["lastHandledReconcileAt"] == *request, "{now}");
+
+    let mark = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "tenants"}}});
+    world.merge("Tenant", None, &tenant.name, &mark).await;
+    let of_git = tenantry(&["suspend", &tenant.name, "--no-wait"]).await;
+    assert!(said(&of_git).contains("is managed by Git"), "{}", said(&of_git));
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_before_the_name_was_given() {
+    let world = World::new().await;
+    let tenant = Tenant::new("deleted").with(json!({"deletion": {"policy": "Delete"}})).create_in(&world).await;
+    tenant.ready().await;
+    let unasked = tenantry(&["delete", &tenant.name]).await;
+    assert_eq!(code(&unasked), 1);
+    assert!(said(&unasked).contains("ITS DATA IS DROPPED") && said(&unasked).contains("--confirm"), "{}", said(&unasked));
+    let wrong = tenantry(&["delete", &tenant.name, "--confirm", "another"]).await;
+    assert_eq!(code(&wrong), 1);
+    assert!(tenant.get().await["metadata"]["deletionTimestamp"].is_null());
+
+    tenant.change(json!({"deletion": {"protected": true}})).await.ready().await;
+    let protected = tenantry(&["delete", &tenant.name, "--confirm", &tenant.name]).await;
+    assert!(code(&protected) == 1 && said(&protected).contains("is protected"), "{}", said(&protected));
+
+    tenant.change(json!({"deletion": {"protected": false}})).await.ready().await;
+    let deleted = tenantry(&["delete", &tenant.name, "--confirm", &tenant.name]).await;
+    assert_eq!(code(&deleted), 0, "{}", said(&deleted));
+    assert!(world.find("Tenant", None, &tenant.name).await.is_none(), "it waits until it is gone");
+}
