@@ -380,10 +380,17 @@ impl CurrentRelease {
 }
 
 impl MigrationStatus {
-    /// After one more migration.
+    /// After a migration. One that was done before, and whose version comes back, is remembered as the last before the newest: else its version would
+    /// be migrated again once enough newer ones have come and were taken back.
     pub fn after(before: Option<Self>, version: &str, key: &str) -> Self {
-        let before = before.map(|before| remember(before.key, before.before)).unwrap_or_default();
-        Self { version: version.to_owned(), key: key.to_owned(), before }
+        match before {
+            Some(done) if done.key == key => done,
+            Some(done) if done.has_done(key) => Self { before: remember(key.to_owned(), done.before), ..done },
+            before => {
+                let before = before.map(|before| remember(before.key, before.before)).unwrap_or_default();
+                Self { version: version.to_owned(), key: key.to_owned(), before }
+            }
+        }
     }
 
     /// Whether the database was brought there already, if only before it was brought further.
@@ -419,5 +426,26 @@ impl Tenant {
     /// The conditions, or none where there is no status yet.
     pub fn conditions(&self) -> &[Condition] {
         self.status.as_ref().map_or(&[], |s| &s.conditions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_comes_back_again_and_again_is_never_migrated_again() {
+        let mut status = MigrationStatus::after(None, "1.0", "base");
+        for number in 0..3 * REMEMBERED {
+            status = MigrationStatus::after(Some(status), "1.1", &format!("next{number}"));
+            assert!(status.has_done("base"), "taken back {number} times");
+            status = MigrationStatus::after(Some(status), "1.0", "base");
+            assert_eq!(
+                (status.key.as_str(), status.version.as_str()),
+                (format!("next{number}").as_str(), "1.1"),
+                "the database is where it was"
+            );
+        }
+        assert_eq!(status.before.len(), REMEMBERED);
     }
 }

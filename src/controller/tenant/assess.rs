@@ -189,10 +189,10 @@ impl Assessment {
         self.say(Verdict::new(conditions::DATABASE_READY, true, "Ready", format!("the data is on {}", database.server)));
     }
 
-    pub fn migrated(&mut self, instance: &Instance, key: Option<&str>) {
-        if let Some(key) = key {
-            self.status.migration = Some(MigrationStatus::after(self.status.migration.take(), instance.version.as_str(), key));
-        }
+    /// The migration that has this key is done, now or long ago.
+    pub fn migrated(&mut self, instance: &Instance, key: &str) {
+        let before = self.status.migration.take();
+        self.status.migration = Some(MigrationStatus::after(before, instance.version.as_str(), key));
         let message = format!("the database is at version {}", instance.version);
         self.say(Verdict::new(conditions::MIGRATED, true, "Migrated", message));
     }

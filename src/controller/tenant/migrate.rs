@@ -48,7 +48,7 @@ pub async fn migrate(pass: &Pass<'_>, instance: &Instance, rendered: &Rendered, 
     let Some(migration) = &instance.migration else { return Ok(Migration::Done) };
     let done = pass.tenant.status.as_ref().and_then(|status| status.migration.as_ref());
     if done.is_some_and(|done| done.has_done(&migration.key)) {
-        assessment.migrated(instance, None);
+        assessment.migrated(instance, &migration.key);
         return Ok(Migration::Done);
     }
     // A suspended instance is drawn without its Job.
@@ -75,7 +75,7 @@ pub async fn migrate(pass: &Pass<'_>, instance: &Instance, rendered: &Rendered, 
             Ok(Migration::Pending)
         }
         Some(Some(Ok(()))) => {
-            assessment.migrated(instance, Some(&migration.key));
+            assessment.migrated(instance, &migration.key);
             Ok(Migration::Done)
         }
         Some(Some(Err(why))) => {
