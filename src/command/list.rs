@@ -126,7 +126,9 @@ pub fn screen(tenants: &mut [Tenant], wide: bool, now: Timestamp, style: Style) 
         let text = |value: Option<&String>| value.cloned().unwrap_or_else(|| "-".to_owned());
         let ready = state::ready(tenant);
         let at = State::of(tenant);
+        let is_current = status.is_some_and(|status| Some(status.observed_generation) == tenant.metadata.generation);
         let word = match at {
+            State::Working if !is_current => at.word(),
             State::Stalled | State::Working | State::Suspended => ready.map_or("NotObserved", |ready| ready.reason.as_str()),
             State::Ready | State::Deleting => at.word(),
         };
