@@ -427,6 +427,19 @@ mod tests {
     }
 
     #[test]
+    fn every_policy_of_the_installation_is_looked_for() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/admission");
+        let mut names = BTreeSet::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+            let is_policy = |document: &&serde_json::Value| document["kind"] == "ValidatingAdmissionPolicy";
+            names.extend(documents.iter().filter(is_policy).map(|document| document["metadata"]["name"].as_str().unwrap().to_owned()));
+        }
+        assert_eq!(names, POLICIES.map(str::to_owned).into());
+    }
+
+    #[test]
     fn defaults_of_the_api_server_make_no_other_version() {
         use serde_json::json;
         assert!(is_within(&json!({"a": [1, {"b": null}]}), &json!({"a": [1, {"c": 2}], "d": 3})));

@@ -87,7 +87,7 @@ pub async fn get(options: Options) -> Result<ExitCode, Failure> {
 pub async fn find(client: &Client, name: &str) -> Result<Tenant, Failure> {
     let api: Api<Tenant> = Api::all(client.clone());
     match api.get_opt(name).await? {
-        Some(tenant) => Ok(tenant),
+        Some(tenant) => Ok(super::list::without_managed_fields(tenant)),
         None => Err(format!("there is no tenant {name}: kubectl tenantry list tells which there are").into()),
     }
 }
@@ -135,8 +135,7 @@ pub fn screen(found: &Found, verbose: bool, now: Timestamp, style: Style) -> Str
     let at = State::of(tenant);
     let ready = state::ready(tenant);
     let since = ready.map(|ready| format!(" for {}", age(ready.last_transition_time.0, now))).unwrap_or_default();
-    let word = if at == State::Ready { "ready" } else { ready.map_or("NotObserved", |ready| ready.reason.as_str()) };
-    text += &style.state(at, &format!("{word}{since}"));
+    text += &style.state(at, &format!("{}{since}", state::told(tenant)));
     if let Some(url) = status.url.as_ref().filter(|_| at == State::Ready) {
         text += &format!("   {url}");
     }
@@ -217,17 +216,14 @@ pub fn next(tenant: &Tenant) -> String {
     match State::of(tenant) {
         State::Ready => format!("next: kubectl tenantry open {name}"),
         _ => {
-            let reason = state::ready(tenant).map(|ready| ready.reason.as_str()).unwrap_or_default();
-            let known = advice::about(reason);
-            known.map_or_else(
-                || format!("next: kubectl tenantry why {name}"),
-                |advice| format!("{} acts; next: {}", advice.who, advice.next_for(&name)),
-            )
+            let known = advice::about(state::told(tenant));
+            known.map_or_else(|| format!("next: kubectl tenantry why {name}"), |advice| advice.sentence_for(&name))
         }
     }
 }
 
-fn code_of(state: State) -> ExitCode {
+/// Whether a tenant is as was asked for.
+pub fn code_of(state: State) -> ExitCode {
     match state {
         State::Ready | State::Suspended => ExitCode::SUCCESS,
         State::Stalled | State::Working | State::Deleting => NOT_READY.into(),

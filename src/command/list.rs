@@ -94,12 +94,19 @@ pub async fn all(client: &Client, selector: Option<&str>) -> Result<Vec<Tenant>,
     let mut tenants = Vec::new();
     loop {
         let page = api.list(&parameters).await?;
-        tenants.extend(page.items);
+        // Half of each, and of no use to anybody who reads it.
+        tenants.extend(page.items.into_iter().map(without_managed_fields));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters.continue_token = Some(token),
             None => return Ok(tenants),
         }
     }
+}
+
+/// As kubectl shows an object.
+pub fn without_managed_fields(mut tenant: Tenant) -> Tenant {
+    tenant.metadata.managed_fields = None;
+    tenant
 }
 
 fn is_asked_for(tenant: &Tenant, options: &Options) -> bool {
@@ -126,16 +133,10 @@ pub fn screen(tenants: &mut [Tenant], wide: bool, now: Timestamp, style: Style) 
         let text = |value: Option<&String>| value.cloned().unwrap_or_else(|| "-".to_owned());
         let ready = state::ready(tenant);
         let at = State::of(tenant);
-        let is_current = status.is_some_and(|status| Some(status.observed_generation) == tenant.metadata.generation);
-        let word = match at {
-            State::Working if !is_current => at.word(),
-            State::Stalled | State::Working | State::Suspended => ready.map_or("NotObserved", |ready| ready.reason.as_str()),
-            State::Ready | State::Deleting => at.word(),
-        };
         let created = tenant.creation_timestamp().map_or_else(|| "-".to_owned(), |created| age(created.0, now));
         let mut row = vec![
             tenant.name_any(),
-            style.state(at, word),
+            style.state(at, state::told(tenant)),
             text(status.and_then(|status| status.version.as_ref())),
             tenant.spec.plan.clone(),
             text(status.and_then(|status| status.url.as_ref())),

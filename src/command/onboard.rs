@@ -12,6 +12,8 @@ use std::process::ExitCode;
 use tenantry::api::release::Span;
 use tenantry::api::{Blueprint, Plan, Tenant, schema};
 use tenantry::inspect::State;
+use tenantry::instance::names::Host;
+use tenantry::instance::resolve::hosts;
 
 /// Options of `kubectl tenantry onboard`.
 #[derive(clap::Args, Debug)]
@@ -80,10 +82,8 @@ pub async fn onboard(options: Options) -> Result<ExitCode, Failure> {
     if let Err(error) = api.create(&parameters(true), &tenant).await {
         return Err(refused(&client, &options.name, error).await);
     }
-    for host in &tenant.spec.domains {
-        if let Some(other) = whose(&client, host).await? {
-            return Err(format!("{host} is {other}'s already: name another domain").into());
-        }
+    if let Some((host, other)) = taken(&client, &tenant).await? {
+        return Err(format!("{host} is {other}'s already: choose another name or domain").into());
     }
     if options.manifest {
         print(&text)?;
@@ -222,11 +222,17 @@ async fn refused(client: &Client, name: &str, error: kube::Error) -> Failure {
     }
 }
 
-/// The tenant that has this host.
-async fn whose(client: &Client, host: &str) -> Result<Option<String>, Failure> {
-    let tenants = super::list::all(client, None).await?;
-    let has = |tenant: &&Tenant| tenant.status.as_ref().is_some_and(|status| status.hosts.iter().any(|known| known == host));
-    Ok(tenants.iter().find(has).map(ResourceExt::name_any))
+/// A host that this tenant would have, and the tenant that has it.
+async fn taken(client: &Client, tenant: &Tenant) -> Result<Option<(Host, String)>, Failure> {
+    let name = &tenant.spec.blueprint;
+    let blueprint = Api::<Blueprint>::all(client.clone()).get_opt(name).await?.ok_or_else(|| format!("there is no blueprint {name}"))?;
+    let wanted = hosts(tenant, &blueprint.spec.base_domain)?;
+    let others = super::list::all(client, None).await?;
+    let whose = |host: &Host| {
+        let has = |other: &&Tenant| other.status.as_ref().is_some_and(|status| status.hosts.iter().any(|known| known == host.as_str()));
+        others.iter().find(has).map(ResourceExt::name_any)
+    };
+    Ok(wanted.into_iter().find_map(|host| whose(&host).map(|other| (host, other))))
 }
 
 #[cfg(test)]

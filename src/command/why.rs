@@ -1,9 +1,9 @@
 //! `kubectl tenantry why NAME`: the one deepest cause of what a tenant is at, in a sentence, with the log that shows it.
 
 use super::cluster::Cluster;
-use super::get::find;
+use super::get::{code_of, find};
 use super::terminal::Style;
-use super::{Failure, NOT_READY, note, print};
+use super::{Failure, note, print};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
@@ -45,7 +45,7 @@ pub async fn why(options: Options) -> Result<ExitCode, Failure> {
     let tenant = find(&client, &options.name).await?;
     let (pods, jobs) = look(&client, &tenant).await;
     let found = cause::cause(&tenant, &pods, &jobs);
-    let code = if matches!(State::of(&tenant), State::Ready | State::Suspended) { ExitCode::SUCCESS } else { NOT_READY.into() };
+    let code = code_of(State::of(&tenant));
     if options.output.is_some() {
         print(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
         return Ok(code);
@@ -63,7 +63,7 @@ pub async fn why(options: Options) -> Result<ExitCode, Failure> {
         }
     }
     if let Some(advice) = advice::about(&found.reason) {
-        note(&format!("who has to act: {}; next: {}", advice.who, advice.next_for(&options.name)));
+        note(&advice.sentence_for(&options.name));
     }
     Ok(code)
 }

@@ -4,15 +4,15 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Advice {
     /// Who can mend it: nobody has to, where it passes by itself.
-    pub who: &'static str,
+    who: &'static str,
     /// What to do, with `NAME` for the tenant's.
     next: &'static str,
 }
 
 impl Advice {
-    /// What to do next for this tenant.
-    pub fn next_for(&self, tenant: &str) -> String {
-        self.next.replace("NAME", tenant)
+    /// Who acts for this tenant, and how, in a sentence.
+    pub fn sentence_for(&self, tenant: &str) -> String {
+        format!("who has to act: {}; next: {}", self.who, self.next.replace("NAME", tenant))
     }
 }
 
@@ -30,8 +30,8 @@ const LOOK_INTO_SERVER: &str = "look into the database server, as docs/database.
 
 /// Every reason, who acts, and what to do.
 const REASONS: &[(&str, &str, &str)] = &[
-    ("Ready", NOBODY, "kubectl tenantry open NAME"),
-    ("Suspended", NOBODY, "kubectl tenantry resume NAME"),
+    ("Ready", "nobody", "kubectl tenantry open NAME"),
+    ("Suspended", "nobody, as was asked for", "kubectl tenantry resume NAME"),
     ("Expired", AUTHOR, "move spec.expiresAt, or kubectl tenantry delete NAME"),
     // What needs a person.
     ("BlueprintMissing", AUTHOR, "create it, or name another in the Tenant"),
@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn advice_names_the_tenant() {
-        assert_eq!(about("Migrating").unwrap().next_for("acme"), "kubectl tenantry get acme --watch");
+        let sentence = "who has to act: nobody, it passes by itself; next: kubectl tenantry get acme --watch";
+        assert_eq!(about("Migrating").unwrap().sentence_for("acme"), sentence);
         assert_eq!(about("FromTheFuture"), None);
     }
 }

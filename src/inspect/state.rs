@@ -52,6 +52,18 @@ impl State {
     }
 }
 
+/// What a tenant is at, and why, in a word: the reason of its condition, unless that is of an older manifest.
+pub fn told(tenant: &Tenant) -> &str {
+    let at = State::of(tenant);
+    let is_current = tenant.status.as_ref().is_some_and(|status| Some(status.observed_generation) == tenant.metadata.generation);
+    match at {
+        State::Stalled | State::Working | State::Suspended if is_current => {
+            ready(tenant).map_or("NotObserved", |ready| ready.reason.as_str())
+        }
+        _ => at.word(),
+    }
+}
+
 /// The condition that sums all up.
 pub fn ready(tenant: &Tenant) -> Option<&Condition> {
     tenant.conditions().iter().find(|condition| condition.type_ == conditions::READY)
@@ -69,6 +81,16 @@ mod tests {
 
     fn condition(kind: &str, status: &str, reason: &str) -> Value {
         json!({"type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-11-25T10:00:00Z"})
+    }
+
+    #[test]
+    fn the_reason_of_an_older_manifest_is_not_told() {
+        let tenant = |generation: i64| -> Tenant {
+            let status = json!({"observedGeneration": 1, "conditions": [condition("Ready", "False", "PlanMissing"), condition("Stalled", "True", "PlanMissing")]});
+            let spec = json!({"displayName": "A", "blueprint": "b", "plan": "p"});
+            serde_json::from_value(json!({"metadata": {"name": "acme", "generation": generation}, "spec": spec, "status": status})).unwrap()
+        };
+        assert_eq!((told(&tenant(1)), told(&tenant(2))), ("PlanMissing", "working"));
     }
 
     #[test]

@@ -62,16 +62,10 @@ pub fn steps(tenant: &Tenant) -> Vec<Step> {
         steps.push(Step { name, progress, sentence: condition.message.clone(), since });
     }
     let at_work = if state == State::Stalled { Progress::Failed } else { Progress::Doing };
-    let is_open = |step: &&mut Step| step.progress == Progress::Waiting;
     let Some(ready) = ready(tenant).filter(|_| matches!(state, State::Stalled | State::Working | State::Deleting)) else { return steps };
-    // What stopped it is told by the step that says so, or else it is in the way of the first that isn't done.
-    let told = tenant.conditions().iter().find(|condition| condition.type_ != ready.type_ && condition.message == ready.message);
-    let named = told.and_then(|told| CONDITIONS.iter().find(|(_, kind)| *kind == told.type_)).map(|(name, _)| *name);
-    let step = match named {
-        Some(named) => steps.iter_mut().find(|step| step.name == named),
-        None => steps.iter_mut().find(is_open),
-    };
-    match step {
+    // `Ready` repeats what the step says that is in its way. What no step says lies before all of them.
+    let says_so = |step: &&mut Step| step.progress == Progress::Waiting && (step.sentence.is_empty() || step.sentence == ready.message);
+    match steps.iter_mut().find(says_so) {
         Some(step) => {
             step.progress = at_work;
             step.sentence.clone_from(&ready.message);
@@ -137,6 +131,19 @@ mod tests {
         ];
         let all = told(&tenant(Some("tenant-acme"), &conditions));
         assert_eq!(all.last().unwrap(), &("Manifest", Progress::Failed, message.to_owned()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_manifest_is_not_said_of_pods_that_start() {
+        let message = "Plan gold doesn't exist: create it";
+        let conditions = [
+            ("Ready", "False", "PlanMissing", message),
+            ("Stalled", "True", "PlanMissing", message),
+            ("Available", "False", "Deploying", "web: 0 of 1 pods are available"),
+        ];
+        let all = told(&tenant(Some("tenant-acme"), &conditions));
+        assert_eq!(all[1], ("Pods", Progress::Waiting, "web: 0 of 1 pods are available".to_owned()));
+        assert_eq!(all[2], ("Manifest", Progress::Failed, message.to_owned()));
     }
 
     #[test]

@@ -443,7 +443,7 @@ const RELEASED_TO: usize = 10;
 /// The operator ends before and after every request while a release comes to ten tenants and is taken back. What is asked for all meets every other fault
 /// too, and what is asked for the first of them meets one, each in its turn.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes ten minutes: dev/faults"]
+#[ignore = "takes half an hour: dev/faults"]
 async fn no_fault_changes_anything_while_a_release_comes_to_ten_tenants() {
     let faults = |point: &Point, number: usize| {
         if !is_of_another(point, RELEASED_TO, &[]) {
