@@ -1,6 +1,6 @@
 //! What people do by `kubectl tenantry`, by the real program against the real API server.
 
-use crate::support::{LIMIT, Tenant, World, wait_until};
+use crate::support::{LIMIT, REGION, Tenant, World, unique, wait_until};
 use serde_json::{Value, json};
 use std::process::{Output, Stdio};
 
@@ -132,4 +132,29 @@ async fn nothing_is_deleted_before_the_name_was_given() {
     let deleted = tenantry(&["delete", &tenant.name, "--confirm", &tenant.name]).await;
     assert_eq!(code(&deleted), 0, "{}", said(&deleted));
     assert!(world.find("Tenant", None, &tenant.name).await.is_none(), "it waits until it is gone");
+}
+
+#[tokio::test]
+async fn a_customer_is_onboarded_until_the_page_answers_and_no_address_is_given_twice() {
+    let world = World::new().await;
+    let blueprint = world.blueprint(json!({})).await;
+    let (name, domain) = (unique("onboarded"), format!("{}.example.com", unique("onboarded")));
+    let known = ["--blueprint", &blueprint, "--plan", "small", "--region", REGION, "--customer", "Acme Inc.", "--yes"];
+    let onboard = async |name: &str, more: &[&str]| tenantry(&[&["onboard", name][..], &known[..], more].concat()).await;
+    let shown = onboard(&name, &["--domain", &domain, "--manifest"]).await;
+    assert!(code(&shown) == 0 && out(&shown).contains("displayName: Acme Inc."), "{}{}", out(&shown), said(&shown));
+    assert!(world.find("Tenant", None, &name).await.is_none(), "--manifest makes nothing");
+
+    let made = onboard(&name, &["--domain", &domain]).await;
+    assert_eq!(code(&made), 0, "{}", said(&made));
+    let tenant = world.get("Tenant", None, &name).await;
+    assert_eq!(out(&made).trim(), tenant["status"]["url"].as_str().unwrap());
+
+    let twice = onboard(&name, &[]).await;
+    assert!(code(&twice) == 1 && said(&twice).contains(&format!("there is a tenant {name} already, Acme Inc.")), "{}", said(&twice));
+    let rival = onboard(&unique("rival"), &["--domain", &domain]).await;
+    assert!(code(&rival) == 1 && said(&rival).contains(&format!("{domain} is {name}'s already")), "{}", said(&rival));
+    let unsaid = tenantry(&["onboard", &unique("asked"), "--blueprint", &blueprint, "--plan", "small"]).await;
+    assert!(code(&unsaid) == 1 && said(&unsaid).contains("which customer? Say it with --customer"), "{}", said(&unsaid));
+    world.delete("Tenant", None, &name).await;
 }
