@@ -1,6 +1,6 @@
 # What a developer types. Each target is one script in dev/; `dev/SCRIPT --help` tells more.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test faults outages prove-faults prove-guards bench lint tools clean
+.PHONY: help demo demo-down install test faults outages prove-faults prove-guards bench lint tools clean
 
 help: ## tells what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -10,6 +10,9 @@ demo: ## a cluster, Postgres, the operator and three tenants, on this machine; d
 
 demo-down: ## ends the demo and removes every trace of it
 	@dev/demo-down
+
+install: ## the program for you, as kubectl tenantry, with completion and manual pages; PREFIX=~/.local
+	@dev/install
 
 test: ## all tests, on clusters and a Postgres of their own
 	@dev/test

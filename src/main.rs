@@ -7,8 +7,15 @@ use command::Command;
 use command::change::{Change, change};
 use std::process::ExitCode;
 
+fn main() -> ExitCode {
+    if command::completion::answer() {
+        return ExitCode::SUCCESS;
+    }
+    act()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn act() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match Command::parse() {
         Command::List(options) => command::list::list(options).await.map(done),
@@ -21,6 +28,7 @@ async fn main() -> ExitCode {
         Command::Events(options) => command::events::events(options).await.map(done),
         Command::Logs(options) => command::pass_on::logs(options).await.map(done),
         Command::Exec(options) => command::pass_on::exec(options).await.map(done),
+        Command::Psql(options) => command::psql::psql(options).await,
         Command::Open(options) => command::open::open(options).await.map(done),
         Command::Suspend(options) => change(Change::Suspend, options).await,
         Command::Resume(options) => change(Change::Resume, options).await,
@@ -28,10 +36,12 @@ async fn main() -> ExitCode {
         Command::Retry(options) => change(Change::Retry, options).await,
         Command::Rotate(options) => change(Change::Rotate, options).await,
         Command::Delete(options) => command::delete::delete(options).await,
+        Command::Cost(options) => command::cost::cost(options).await.map(done),
         Command::Run(options) => command::run::run(options).await.map(done),
         Command::Publish(options) => command::publish::publish(options).await,
         Command::Crd(options) => command::crd::crd(&options).map(done),
         Command::Render(options) => command::render::render(&options).map(done),
+        Command::Man(options) => command::man::man(&options).map(done),
     };
     match result {
         Ok(code) => code,

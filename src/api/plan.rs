@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
     printcolumn(name = "CPU", type_ = "string", json_path = ".spec.quota.requests\\.cpu", description = "CPU that all pods of an instance may ask for"),
     printcolumn(name = "Memory", type_ = "string", json_path = ".spec.quota.requests\\.memory", description = "Memory that all pods of an instance may ask for"),
     printcolumn(name = "Connections", type_ = "integer", json_path = ".spec.database.connections", description = "Database connections"),
+    printcolumn(name = "Price", type_ = "string", json_path = ".spec.price.monthly", description = "What a tenant pays a month"),
+    printcolumn(name = "Currency", type_ = "string", json_path = ".spec.price.currency", description = "The currency of the price", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since when the plan exists")
 )]
 #[serde(rename_all = "camelCase")]
@@ -49,6 +51,35 @@ pub struct PlanSpec {
     /// Limits in the database.
     #[serde(default)]
     pub database: PlanDatabase,
+
+    /// What a tenant of the plan pays. It changes nothing of an instance: people are told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+}
+
+/// What a tenant pays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Price {
+    /// For a month, such as `"49.00"`.
+    #[schemars(length(min = 1, max = 12))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,9}([.][0-9]{2})?$')").message("a price is a number with two digits after the point or none, in quotes, such as \"49.00\""))]
+    pub monthly: String,
+    /// By ISO 4217, such as `EUR`.
+    #[schemars(length(min = 3, max = 3))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z]{3}$')").message("a currency is three capital letters, such as EUR"))]
+    pub currency: String,
+}
+
+impl Price {
+    /// For a month, in hundredths of the currency. None for what the schema would not admit.
+    pub fn monthly_hundredths(&self) -> Option<u64> {
+        let (whole, fraction) = self.monthly.split_once('.').unwrap_or((&self.monthly, "00"));
+        if fraction.len() != 2 || whole.is_empty() {
+            return None;
+        }
+        format!("{whole}{fraction}").parse().ok()
+    }
 }
 
 /// The size of components that a plan doesn't name.

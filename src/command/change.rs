@@ -1,6 +1,7 @@
 //! `kubectl tenantry suspend`, `resume`, `reconcile`, `retry` and `rotate`: one change of a Tenant each, and what becomes of it.
 
 use super::cluster::Cluster;
+use super::completion;
 use super::get::{find, wait};
 use super::{Failure, MANAGER, note, time};
 use kube::api::{Patch, PatchParams};
@@ -16,7 +17,7 @@ const GIT_MARKS: [&str; 3] = ["argocd.argoproj.io/tracking-id", "argocd.argoproj
 #[derive(clap::Args, Debug)]
 pub struct Options {
     /// The tenant.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
     /// Doesn't wait until the tenant is so.
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! Which cluster a command speaks to, and as whom: by the options that kubectl has for it.
 
 use super::Failure;
+use clap::Parser;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use std::path::PathBuf;
@@ -22,7 +23,30 @@ pub struct Cluster {
     groups: Vec<String>,
 }
 
+/// A command line of which only these options count.
+#[derive(clap::Parser)]
+#[command(ignore_errors = true, disable_help_flag = true)]
+struct OnlyCluster {
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
 impl Cluster {
+    /// The cluster that a command line speaks of which isn't complete yet.
+    pub fn of_words(words: impl Iterator<Item = String>) -> Self {
+        // An option that isn't known ends the parsing of all that come after it, so each is read by itself.
+        let words: Vec<_> = words.collect();
+        let mut found = Self::default();
+        for at in 0..words.len() {
+            let rest = std::iter::once("tenantry").chain(words[at..].iter().take(2).map(String::as_str));
+            let Ok(OnlyCluster { cluster }) = OnlyCluster::try_parse_from(rest) else { continue };
+            found.kubeconfig = cluster.kubeconfig.or(found.kubeconfig);
+            found.context = cluster.context.or(found.context);
+            found.user = cluster.user.or(found.user);
+        }
+        found
+    }
+
     /// A client for it.
     ///
     /// # Errors
@@ -53,5 +77,18 @@ impl Cluster {
         let options = [("--kubeconfig", &kubeconfig), ("--context", &self.context), ("--as", &self.user)];
         let given = options.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name}={value}")));
         given.chain(self.groups.iter().map(|group| format!("--as-group={group}"))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cluster_of_a_line_that_is_still_being_typed_is_known() {
+        let of = |line: &str| Cluster::of_words(line.split(' ').map(str::to_owned)).arguments();
+        assert_eq!(of("tenantry get --context far -o wide --kubeconfig=/tmp/k ac"), ["--kubeconfig=/tmp/k", "--context=far"]);
+        assert_eq!(of("tenantry get --watch --as jane"), ["--as=jane"]);
+        assert_eq!(of("tenantry get "), Vec::<String>::new());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::change::git_mark;
 use super::cluster::Cluster;
+use super::completion;
 use super::get::{find, wait};
 use super::{Failure, USAGE, note, time};
 use kube::api::{DeleteParams, Preconditions};
@@ -18,7 +19,7 @@ use tenantry::api::tenant::DeletionPolicy;
   kubectl tenantry delete acme --confirm acme --no-wait")]
 pub struct Options {
     /// The tenant.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
     /// The tenant's name once more, where nobody is asked.
     #[arg(long, value_name = "NAME")]

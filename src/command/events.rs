@@ -1,6 +1,7 @@
 //! `kubectl tenantry events NAME`: what happened to a tenant and to all that is its own, in the order in which it happened.
 
 use super::cluster::Cluster;
+use super::completion;
 use super::get::{events_of, find, happened, line_of};
 use super::terminal::{Style, table};
 use super::{Failure, note, print};
@@ -16,7 +17,7 @@ use kube::api::ListParams;
   kubectl tenantry events acme --warnings")]
 pub struct Options {
     /// The tenant.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
     /// Only warnings.
     #[arg(long)]

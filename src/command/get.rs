@@ -1,6 +1,7 @@
 //! `kubectl tenantry get NAME`: one screen on one tenant: what it is, how far it is, what runs, what happened last, and what to do next.
 
 use super::cluster::Cluster;
+use super::completion;
 use super::terminal::{Style, age, table};
 use super::{Failure, NOT_READY, TIMED_OUT, note, print, time};
 use futures::TryStreamExt;
@@ -30,7 +31,7 @@ Examples:
   kubectl tenantry get acme -o yaml")]
 pub struct Options {
     /// The tenant.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
     /// Follows it until it is ready, suspended, or a person has to act.
     #[arg(short = 'w', long)]

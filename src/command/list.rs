@@ -1,6 +1,7 @@
 //! `kubectl tenantry list`: all tenants at a glance.
 
 use super::cluster::Cluster;
+use super::completion;
 use super::terminal::{Style, age, table};
 use super::{Failure, note, print};
 use jiff::Timestamp;
@@ -25,13 +26,13 @@ pub struct Options {
     #[arg(long, value_name = "STATE", value_parser = parse_state)]
     state: Vec<State>,
     /// Only those of this plan.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::plans())]
     plan: Option<String>,
     /// Only those that this version serves.
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
     /// Only those of this blueprint.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::blueprints())]
     blueprint: Option<String>,
     /// Only those with these labels, such as tier=gold.
     #[arg(short = 'l', long, value_name = "LABELS")]
@@ -87,26 +88,34 @@ pub async fn list(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All Tenants, page by page.
+/// All Tenants.
 pub async fn all(client: &Client, selector: Option<&str>) -> Result<Vec<Tenant>, Failure> {
-    let api: Api<Tenant> = Api::all(client.clone());
-    let mut parameters = ListParams { limit: Some(PAGE_SIZE), label_selector: selector.map(str::to_owned), ..ListParams::default() };
-    let mut tenants = Vec::new();
+    let parameters = ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() };
+    page_by_page(&Api::all(client.clone()), parameters).await
+}
+
+/// All objects that are asked for, page by page.
+pub async fn page_by_page<K>(api: &Api<K>, parameters: ListParams) -> Result<Vec<K>, Failure>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let mut parameters = parameters.limit(PAGE_SIZE);
+    let mut all = Vec::new();
     loop {
         let page = api.list(&parameters).await?;
         // Half of each, and of no use to anybody who reads it.
-        tenants.extend(page.items.into_iter().map(without_managed_fields));
+        all.extend(page.items.into_iter().map(without_managed_fields));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters.continue_token = Some(token),
-            None => return Ok(tenants),
+            None => return Ok(all),
         }
     }
 }
 
 /// As kubectl shows an object.
-pub fn without_managed_fields(mut tenant: Tenant) -> Tenant {
-    tenant.metadata.managed_fields = None;
-    tenant
+pub fn without_managed_fields<K: kube::Resource>(mut object: K) -> K {
+    object.meta_mut().managed_fields = None;
+    object
 }
 
 fn is_asked_for(tenant: &Tenant, options: &Options) -> bool {

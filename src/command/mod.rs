@@ -3,15 +3,19 @@
 pub mod change;
 pub mod check;
 mod cluster;
+pub mod completion;
+pub mod cost;
 pub mod crd;
 pub mod delete;
 pub mod events;
 pub mod get;
 pub mod list;
+pub mod man;
 mod manifests;
 pub mod onboard;
 pub mod open;
 pub mod pass_on;
+pub mod psql;
 pub mod publish;
 mod reference;
 pub mod render;
@@ -58,6 +62,8 @@ pub enum Command {
     Logs(pass_on::Logs),
     /// Run a command in a component of a tenant.
     Exec(pass_on::Exec),
+    /// Open the tenant's own database.
+    Psql(psql::Options),
     /// Open a tenant's page.
     Open(open::Options),
     /// Make a tenant, and follow it until its page answers.
@@ -74,6 +80,8 @@ pub enum Command {
     Rotate(change::Options),
     /// Delete a tenant, after its name was typed.
     Delete(delete::Options),
+    /// What tenants pay, and what they reserve for it.
+    Cost(cost::Options),
     /// Keep every Tenant's instance as its manifest says: the operator itself.
     Run(run::Options),
     /// Make a Release, and follow it to its end: for CI.
@@ -82,6 +90,8 @@ pub enum Command {
     Crd(crd::Options),
     /// Print all objects of an instance as YAML, without a cluster and without secrets.
     Render(render::Options),
+    /// Print the manual page, or write those of all commands.
+    Man(man::Options),
 }
 
 /// What any command may fail with.

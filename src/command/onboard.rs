@@ -1,6 +1,7 @@
 //! `kubectl tenantry onboard NAME`: a customer, from a few answers to a page that answers.
 
 use super::cluster::Cluster;
+use super::completion;
 use super::get::{find, wait};
 use super::{Failure, MANAGER, USAGE, note, print, time};
 use kube::api::{ListParams, PostParams};
@@ -31,10 +32,10 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     customer: Option<String>,
     /// The Blueprint. It isn't asked for where there is only one.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::blueprints())]
     blueprint: Option<String>,
     /// The Plan. It isn't asked for where there is only one.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::plans())]
     plan: Option<String>,
     /// A further host name. May be given several times.
     #[arg(long = "domain", value_name = "HOST")]

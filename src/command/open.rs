@@ -1,6 +1,7 @@
 //! `kubectl tenantry open NAME`: the tenant's page, in a browser where there is one.
 
 use super::cluster::Cluster;
+use super::completion;
 use super::get::find;
 use super::{Failure, note, print};
 use std::io::IsTerminal;
@@ -16,7 +17,7 @@ const OPENERS: [&str; 3] = ["xdg-open", "open", "wslview"];
   curl $(kubectl tenantry open acme --print)")]
 pub struct Options {
     /// The tenant.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
     /// Only prints the address.
     #[arg(long)]

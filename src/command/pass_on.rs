@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::cluster::Cluster;
+use super::completion;
 use super::get::find;
 use kube::Client;
 use std::os::unix::process::CommandExt;
@@ -14,7 +15,7 @@ use std::process::Command;
   kubectl tenantry logs acme worker -- --follow --since 10m")]
 pub struct Logs {
     /// The tenant.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
     /// The component; all of them, where left out.
     #[arg(value_name = "COMPONENT")]
@@ -33,7 +34,7 @@ pub struct Logs {
   kubectl tenantry exec acme web -it -- sh")]
 pub struct Exec {
     /// The tenant.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
     /// The component.
     #[arg(value_name = "COMPONENT")]

@@ -1,6 +1,7 @@
 //! `kubectl tenantry tree NAME` and `trace pod/NAME`: all that a tenant consists of, and from a pod back to whose it is and which release it came with.
 
 use super::cluster::Cluster;
+use super::completion;
 use super::get::find;
 use super::terminal::Style;
 use super::{Failure, note, print};
@@ -20,7 +21,7 @@ use tenantry::instance::render::Kind;
   kubectl tenantry tree acme")]
 pub struct Tree {
     /// The tenant.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
     #[command(flatten)]
     cluster: Cluster,

@@ -1,6 +1,7 @@
 //! `kubectl tenantry why NAME`: the one deepest cause of what a tenant is at, in a sentence, with the log that shows it.
 
 use super::cluster::Cluster;
+use super::completion;
 use super::get::{code_of, find};
 use super::terminal::Style;
 use super::{Failure, note, print};
@@ -23,7 +24,7 @@ Examples:
   kubectl tenantry why acme")]
 pub struct Options {
     /// The tenant.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
     /// Prints the cause as JSON.
     #[arg(short = 'o', long, value_name = "FORMAT")]

@@ -1,26 +1,8 @@
 //! What people do by `kubectl tenantry`, by the real program against the real API server.
 
+use crate::program::{code, out, said, tenantry};
 use crate::support::{LIMIT, REGION, Tenant, World, unique, wait_until};
 use serde_json::{Value, json};
-use std::process::{Output, Stdio};
-
-/// The program, with nobody at its input.
-async fn tenantry(arguments: &[&str]) -> Output {
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tenantry"));
-    command.args(arguments).stdin(Stdio::null()).output().await.expect("the program starts")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("it ended by itself")
-}
 
 #[tokio::test]
 async fn a_tenant_is_listed_with_what_it_is_at_and_filters_find_it() {
@@ -157,4 +139,63 @@ async fn a_customer_is_onboarded_until_the_page_answers_and_no_address_is_given_
     let unsaid = tenantry(&["onboard", &unique("asked"), "--blueprint", &blueprint, "--plan", "small"]).await;
     assert!(code(&unsaid) == 1 && said(&unsaid).contains("which customer? Say it with --customer"), "{}", said(&unsaid));
     world.delete("Tenant", None, &name).await;
+}
+
+#[tokio::test]
+async fn the_database_is_opened_as_the_tenant_and_nobody_else() {
+    let world = World::new().await;
+    let tenant = Tenant::new("opened").create_in(&world).await;
+    let early = tenantry(&["psql", &tenant.name, "--", "-Atc", "select 1"]).await;
+    tenant.ready().await;
+    // Before there is a login it says so; it may be there already.
+    assert!(code(&early) == 0 || said(&early).contains("kubectl tenantry why"), "{}", said(&early));
+    let query = "create table mine (i int); select current_user, current_schema(), (select tableowner from pg_tables where tablename = 'mine' and schemaname = current_schema())";
+    let asked = tenantry(&["psql", &tenant.name, "--", "-qAtc", query]).await;
+    let owner = format!("tenant_{}", tenant.name.replace('-', "_"));
+    assert_eq!(out(&asked).trim(), format!("{owner}|{owner}|{owner}"), "{}", said(&asked));
+    assert!(said(&asked).contains(&format!("schema {owner} of database")), "{}", said(&asked));
+    // It ends as psql ends.
+    let wrong = tenantry(&["psql", &tenant.name, "--", "-c", "select nonsense"]).await;
+    assert_eq!(code(&wrong), 1, "{}", said(&wrong));
+    let password = tenant.secret("database").await["password"].clone();
+    for output in [&asked, &wrong] {
+        assert!(!out(output).contains(&password) && !said(output).contains(&password), "the password is told");
+    }
+}
+
+#[tokio::test]
+async fn what_tenants_pay_stands_beside_what_they_reserve() {
+    let world = World::new().await;
+    let plan = world.plan(json!({"price": {"monthly": "49.00", "currency": "EUR"}})).await;
+    let pays = Tenant::new("pays").with(json!({"plan": plan})).create_in(&world).await;
+    let trial = Tenant::new("tries").with(json!({"plan": plan, "expiresAt": "2199-01-01T00:00:00Z"})).create_in(&world).await;
+    pays.ready().await;
+    trial.ready().await;
+    let both = tenantry(&["cost", &pays.name, &trial.name, "--core", "20.00"]).await;
+    let lines: Vec<String> = out(&both).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(lines.len(), 4, "{lines:?}{}", said(&both));
+    // Three components of one pod each, which the plan's defaults size.
+    assert_eq!(lines[1], format!("{} 3 150m 384Mi 49.00 EUR 3.00", pays.name));
+    assert_eq!(lines[2], format!("{} 3 150m 384Mi trial 3.00", trial.name));
+    assert_eq!(lines[3], "all 6 300m 768Mi 49.00 EUR, 1 on trial 6.00");
+    let sums: Value = serde_json::from_slice(&tenantry(&["cost", "--by", "plan", "-o", "json"]).await.stdout).expect("JSON");
+    assert_eq!((&sums[&plan]["tenants"], &sums[&plan]["price"]["EUR"]), (&json!(2), &json!(4900)), "{sums}");
+}
+
+#[tokio::test]
+async fn tab_offers_the_names_that_the_cluster_has() {
+    let world = World::new().await;
+    let tenant = Tenant::new("offered").create_in(&world).await;
+    let asked = |name: &str, words: &[&str]| {
+        // As kubectl asks: by another name of the program.
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tenantry"));
+        std::os::unix::process::CommandExt::arg0(&mut command, name);
+        command.args(words).output().expect("the program starts")
+    };
+    let answer = out(&asked("/usr/bin/kubectl_complete-tenantry", &["get", "offered-"]));
+    assert!(answer.lines().any(|line| line == tenant.name) && answer.ends_with(":4\n"), "{answer}");
+    let by_alias = out(&asked("kubectl_complete-tenant", &["list", "--plan", "sma"]));
+    assert_eq!(by_alias, "small\n:4\n");
+    let nowhere = out(&asked("kubectl_complete-tenantry", &["get", "--context", "nowhere", "off"]));
+    assert_eq!(nowhere, ":0\n", "a cluster that can't be asked offers nothing");
 }

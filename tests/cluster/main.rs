@@ -13,6 +13,7 @@ mod drift;
 mod hosts;
 mod lifecycle;
 mod objects;
+mod program;
 mod releases;
 mod schema;
 mod validity;

@@ -200,11 +200,24 @@ fn crd_prints_what_is_in_the_repository_and_check_finds_what_differs() {
 }
 
 #[test]
-fn the_help_of_each_command_needs_no_other_page() {
-    for (name, arguments) in
-        [("all", &["--help"][..]), ("crd", &["crd", "--help"]), ("publish", &["publish", "--help"]), ("render", &["render", "--help"])]
-    {
-        insta::assert_snapshot!(format!("help_{name}"), stdout(&tenantry(arguments, "")));
-    }
+fn the_help_of_each_command_is_what_the_documentation_has() {
+    insta::assert_snapshot!("help_all", stdout(&tenantry(&["--help"], "")));
+    let page = include_str!("../../docs/commands.md");
+    assert!(
+        page == stdout(&tenantry(&["man", "--markdown"], "")),
+        "docs/commands.md: run `cargo run -- man --markdown > docs/commands.md`"
+    );
     assert_eq!(tenantry(&["rendr"], "").status.code(), Some(2));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("man-{}", std::process::id()));
+    assert!(tenantry(&["man", "--write", folder.to_str().unwrap()], "").status.success());
+    let page = std::fs::read_to_string(folder.join("tenantry-onboard.1")).unwrap();
+    assert!(page.contains(".SH NAME") && page.contains("Make a tenant, and follow it until its page answers"), "{page}");
+    let pages = std::fs::read_dir(&folder).unwrap().count();
+    let commands = include_str!("../../docs/commands.md").lines().filter(|line| line.starts_with("## ")).count();
+    assert!(pages > commands, "{pages} pages of {commands} commands, and one of the program");
+    std::fs::remove_dir_all(folder).unwrap();
 }
