@@ -37,6 +37,8 @@ async fn act() -> ExitCode {
         Command::Rotate(options) => change(Change::Rotate, options).await,
         Command::Delete(options) => command::delete::delete(options).await,
         Command::Cost(options) => command::cost::cost(options).await.map(done),
+        Command::Report(options) => command::report::report(options).await.map(done),
+        Command::Compose(options) => command::compose::compose(options).await.map(done),
         Command::Run(options) => command::run::run(options).await.map(done),
         Command::Publish(options) => command::publish::publish(options).await,
         Command::Crd(options) => command::crd::crd(&options).map(done),

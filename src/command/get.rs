@@ -94,7 +94,7 @@ pub async fn find(client: &Client, name: &str) -> Result<Tenant, Failure> {
 }
 
 /// Everything else that the screen shows.
-async fn look(client: &Client, tenant: Tenant) -> Found {
+pub async fn look(client: &Client, tenant: Tenant) -> Found {
     let namespace = tenant.status.as_ref().and_then(|status| status.namespace.clone());
     let mut deployments = Vec::new();
     if let Some(namespace) = &namespace {

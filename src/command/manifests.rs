@@ -1,17 +1,21 @@
-//! The manifests that offline commands are given: read from files, checked as the API server would check them, and found again by name.
+//! The manifests that an instance is drawn from: read from files and checked as the API server would check them, or from a cluster; and found again by
+//! name.
 
 use super::Failure;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tenantry::api::blueprint::BlueprintSpec;
 use tenantry::api::release::{ReleaseImage, ReleaseStatus, WaveStatus};
 use tenantry::api::{Blueprint, DatabaseServer, Plan, Release, Tenant, schema};
-use tenantry::instance::placement;
+use tenantry::instance::resolve::{Inputs, resolve};
+use tenantry::instance::{Instance, Settings, placement};
 use tenantry::release::{Lot, snapshot, target};
 
 /// What the files hold.
@@ -29,11 +33,11 @@ pub struct Manifests {
 }
 
 /// What a tenant runs.
-pub struct Running<'a> {
-    pub blueprint: &'a Blueprint,
+struct Running<'a> {
+    blueprint: &'a Blueprint,
     /// The version; none where it is the one that the blueprint names.
-    pub version: Option<String>,
-    pub image: Option<ReleaseImage>,
+    version: Option<String>,
+    image: Option<ReleaseImage>,
 }
 
 impl Manifests {
@@ -51,6 +55,64 @@ impl Manifests {
             return Err(format!("there is something wrong with the manifests:{}", problems.concat()).into());
         }
         Ok(manifests)
+    }
+
+    /// Reads what a tenant of a cluster is drawn from. The blueprints that its releases keep are in the operator's namespace.
+    ///
+    /// # Errors
+    /// Where there is no such tenant, or where something may not be read.
+    pub async fn of_cluster(client: &Client, name: &str, namespace: &str) -> Result<Self, Failure> {
+        let tenant = super::get::find(client, name).await?;
+        let all = ListParams::default();
+        let (blueprints, plans, servers, releases) =
+            (Api::all(client.clone()), Api::all(client.clone()), Api::all(client.clone()), Api::all(client.clone()));
+        let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+        let (blueprints, plans, servers, releases, revisions) =
+            tokio::try_join!(blueprints.list(&all), plans.list(&all), servers.list(&all), releases.list(&all), revisions.list(&all))?;
+        Ok(Self {
+            tenants: vec![tenant],
+            blueprints: blueprints.items,
+            plans: plans.items,
+            servers: servers.items,
+            releases: releases.items,
+            snapshots: revisions.items.into_iter().filter_map(snapshot::read).collect(),
+            problems: Vec::new(),
+        })
+    }
+
+    /// The tenant of this name.
+    ///
+    /// # Errors
+    /// Where it is in none of the files.
+    pub fn tenant(&self, name: &str) -> Result<&Tenant, Failure> {
+        let found = self.tenants.iter().find(|tenant| tenant.name_any() == name);
+        Ok(found.ok_or_else(|| format!("none of the files holds the Tenant {name}: add it with -f"))?)
+    }
+
+    /// Changes what all tenants have in common, as the cluster or the files have it and as releases keep it.
+    pub fn change_blueprints(&mut self, change: impl Fn(&mut BlueprintSpec)) {
+        self.blueprints.iter_mut().chain(self.snapshots.values_mut()).for_each(|blueprint| change(&mut blueprint.spec));
+    }
+
+    /// A tenant's instance, as its release has it.
+    ///
+    /// # Errors
+    /// Where something that it names is in none of the files, or where it can't be so.
+    pub fn instance(&self, tenant: &Tenant, settings: &Settings) -> Result<Instance, Failure> {
+        let running = self.running(tenant)?;
+        let server = if running.blueprint.spec.database.is_some() { Some(self.server(tenant)?) } else { None };
+        let instance = resolve(&Inputs {
+            tenant,
+            blueprint_name: &tenant.spec.blueprint,
+            blueprint: &running.blueprint.spec,
+            version: running.version.as_deref(),
+            image: running.image.as_ref(),
+            plan: &self.plan(tenant)?.spec,
+            server,
+            settings,
+            now: &Time(jiff::Timestamp::now()),
+        });
+        Ok(instance.map_err(|error| format!("tenant {}: {error}", tenant.name_any()))?)
     }
 
     fn read(&mut self, path: &Path) -> Result<(), Failure> {
@@ -118,7 +180,7 @@ impl Manifests {
     ///
     /// # Errors
     /// Where it is in none of the files.
-    pub fn plan(&self, tenant: &Tenant) -> Result<&Plan, Failure> {
+    fn plan(&self, tenant: &Tenant) -> Result<&Plan, Failure> {
         let name = &tenant.spec.plan;
         Ok(self.plans.iter().find(|plan| plan.name_any() == *name).ok_or_else(|| missing(tenant, "Plan", name))?)
     }
@@ -128,7 +190,7 @@ impl Manifests {
     ///
     /// # Errors
     /// Where the blueprint, or the blueprint as it stood, is in none of the files.
-    pub fn running(&self, tenant: &Tenant) -> Result<Running<'_>, Failure> {
+    fn running(&self, tenant: &Tenant) -> Result<Running<'_>, Failure> {
         let name = &tenant.spec.blueprint;
         let now = jiff::Timestamp::now();
         let last = self.releases.iter().filter_map(Release::revision).max().unwrap_or_default();
@@ -161,7 +223,7 @@ impl Manifests {
     ///
     /// # Errors
     /// Where that is in none of the files, or there is no server that it could be on.
-    pub fn server(&self, tenant: &Tenant) -> Result<&DatabaseServer, Failure> {
+    fn server(&self, tenant: &Tenant) -> Result<&DatabaseServer, Failure> {
         let placed = tenant.status.as_ref().and_then(|status| status.database.as_ref()).map(|database| database.server.as_str());
         let names: Vec<_> = self.servers.iter().map(|server| server.name_any()).collect();
         let candidates: Vec<_> = self

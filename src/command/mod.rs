@@ -4,6 +4,7 @@ pub mod change;
 pub mod check;
 mod cluster;
 pub mod completion;
+pub mod compose;
 pub mod cost;
 pub mod crd;
 pub mod delete;
@@ -19,6 +20,7 @@ pub mod psql;
 pub mod publish;
 mod reference;
 pub mod render;
+pub mod report;
 pub mod run;
 mod terminal;
 pub mod tree;
@@ -82,6 +84,10 @@ pub enum Command {
     Delete(delete::Options),
     /// What tenants pay, and what they reserve for it.
     Cost(cost::Options),
+    /// Write a file to be mailed to whoever is asked for help, without secrets.
+    Report(report::Options),
+    /// Print a tenant's instance as a file of Docker Compose, for a notebook.
+    Compose(compose::Options),
     /// Keep every Tenant's instance as its manifest says: the operator itself.
     Run(run::Options),
     /// Make a Release, and follow it to its end: for CI.

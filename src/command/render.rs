@@ -2,13 +2,11 @@
 
 use super::manifests::Manifests;
 use super::{Failure, print};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use std::path::PathBuf;
 use tenantry::api::Tenant;
 use tenantry::instance::Settings;
 use tenantry::instance::render::{self, Kind, Serving};
-use tenantry::instance::resolve::{Inputs, resolve};
 
 /// Options of `tenantry render`.
 #[derive(clap::Args, Debug)]
@@ -50,9 +48,7 @@ pub fn render(options: &Options) -> Result<(), Failure> {
         extra_kinds: options.extra_kinds.clone(),
     };
     for name in &options.tenants {
-        if !manifests.tenants.iter().any(|tenant| tenant.name_any() == *name) {
-            return Err(format!("none of the files holds the Tenant {name}: add it with -f").into());
-        }
+        manifests.tenant(name)?;
     }
     let mut wanted: Vec<_> =
         manifests.tenants.iter().filter(|t| options.tenants.is_empty() || options.tenants.contains(&t.name_any())).collect();
@@ -66,20 +62,7 @@ pub fn render(options: &Options) -> Result<(), Failure> {
 
 /// All objects of a tenant's instance.
 fn instance(manifests: &Manifests, tenant: &Tenant, settings: &Settings) -> Result<String, Failure> {
-    let running = manifests.running(tenant)?;
-    let server = if running.blueprint.spec.database.is_some() { Some(manifests.server(tenant)?) } else { None };
-    let instance = resolve(&Inputs {
-        tenant,
-        blueprint_name: &tenant.spec.blueprint,
-        blueprint: &running.blueprint.spec,
-        version: running.version.as_deref(),
-        image: running.image.as_ref(),
-        plan: &manifests.plan(tenant)?.spec,
-        server,
-        settings,
-        now: &Time(jiff::Timestamp::now()),
-    })
-    .map_err(|error| format!("tenant {}: {error}", tenant.name_any()))?;
+    let instance = manifests.instance(tenant, settings)?;
     let configuration = render::configuration_digest(&instance, &[]);
     let serving = Serving { version: instance.version.as_str(), configuration: &configuration };
     let mut text = String::new();

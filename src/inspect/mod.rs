@@ -2,10 +2,12 @@
 
 pub mod advice;
 pub mod cause;
+pub mod redact;
 pub mod state;
 pub mod steps;
 
 pub use advice::Advice;
 pub use cause::{Cause, Evidence};
+pub use redact::Redactor;
 pub use state::State;
 pub use steps::{Progress, Step};

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod away;
 mod command_line;
 mod database;
 mod deletion;
