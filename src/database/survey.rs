@@ -1,5 +1,6 @@
 //! What a server holds, of one tenant as of ten thousand: two statements, whatever their number.
 
+use super::identifier::identifier;
 use super::session::Session;
 use super::{DatabaseError, DesiredDatabase, group_name};
 use serde::Deserialize;
@@ -16,11 +17,27 @@ pub struct ServerFacts {
 }
 
 /// Reads what the server is.
+///
+/// # Errors
+/// Where the operator's role can't do there what each tenant takes.
 pub async fn facts(session: &Session) -> Result<ServerFacts, DatabaseError> {
-    let sql = "SELECT split_part(current_setting('server_version'), ' ', 1), rolsuper FROM pg_roles WHERE rolname = current_user";
+    let sql = "SELECT split_part(current_setting('server_version'), ' ', 1), rolsuper, rolsuper OR rolcreaterole, \
+               has_database_privilege(current_database(), 'CREATE'), rolname::text, current_database()::text \
+               FROM pg_roles WHERE rolname = current_user";
     let rows = session.query("tell its version", sql, &[]).await?;
-    let nothing = ServerFacts { version: String::new(), superuser: false };
-    Ok(rows.first().map_or(nothing, |row| ServerFacts { version: row.get(0), superuser: row.get(1) }))
+    let Some(row) = rows.first() else { return Ok(ServerFacts { version: String::new(), superuser: false }) };
+    let (role, database): (String, String) = (row.get(4), row.get(5));
+    let lacks = |doing: &str, cause: &str, statement: String| {
+        Err(DatabaseError::NeedsAdmin { doing: doing.to_owned(), cause: cause.to_owned(), database: database.clone(), statement })
+    };
+    if !row.get::<_, bool>(2) {
+        return lacks("make roles", "it lacks CREATEROLE", format!("ALTER ROLE {} CREATEROLE", identifier(&role)));
+    }
+    if !row.get::<_, bool>(3) {
+        let statement = format!("GRANT CREATE ON DATABASE {} TO {}", identifier(&database), identifier(&role));
+        return lacks("make schemas", "it lacks CREATE on the database", statement);
+    }
+    Ok(ServerFacts { version: row.get(0), superuser: row.get(1) })
 }
 
 /// What there is of the tenants that were asked for, and what they share.

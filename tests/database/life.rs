@@ -264,6 +264,25 @@ async fn a_server_that_cannot_be_used_is_said_to_be_so_without_the_password() {
     assert!(facts.version.starts_with(&environment("VERSION")) && !facts.superuser, "{facts:?}");
 }
 
+#[tokio::test]
+async fn a_login_that_lacks_a_right_is_told_with_the_statement_that_gives_it() {
+    let (name, password) = (format!("weak_{}", unique()), generate_password());
+    let superuser = superuser_session("postgres").await;
+    superuser.run(&format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'")).await;
+    superuser.run(&format!("CREATE DATABASE {name}")).await;
+    superuser.run(&format!("GRANT CONNECT ON DATABASE {name} TO {name}")).await;
+    let weak = Server::new(tenantry::database::Address { user: name.clone(), password, database: name.clone(), ..address() });
+    for statement in [format!("ALTER ROLE \"{name}\" CREATEROLE"), format!("GRANT CREATE ON DATABASE \"{name}\" TO \"{name}\"")] {
+        let error = weak.check().await.unwrap_err();
+        assert_eq!(error.reason(), "DatabaseNeedsAdmin");
+        assert!(error.to_string().ends_with(&statement), "{error}");
+        superuser.run(&statement).await;
+    }
+    weak.check().await.unwrap();
+    superuser.run(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+    superuser.run(&format!("DROP ROLE {name}")).await;
+}
+
 /// What docs/database.md says to run.
 #[tokio::test]
 async fn a_tenant_is_restored_and_dropped_by_hand_as_documented() {
