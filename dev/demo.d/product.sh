@@ -12,7 +12,8 @@ install_tenantry() {
   set_env DEMO_INSTALLED=yes
   put --filename "$root/crds"
   kubectl wait --for condition=Established --timeout 30s --filename "$root/crds"
-  put --filename "$root/config/rbac" --filename "$root/config/admission"
+  put --kustomize "$root/config/rbac"
+  put --kustomize "$root/config/admission"
 }
 
 install_planner() {
@@ -72,5 +73,8 @@ remove_product() {
 }
 
 remove_tenantry() {
-  kubectl delete --ignore-not-found --timeout 60s --filename "$root/config/admission" --filename "$root/config/rbac" --filename "$root/crds"
+  local folder
+  for folder in config/admission config/rbac config/crd; do
+    kubectl delete --ignore-not-found --timeout 60s --kustomize "$root/$folder"
+  done
 }

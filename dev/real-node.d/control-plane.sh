@@ -66,15 +66,16 @@ start_dns() {
     fail "coredns did not start: see kubectl --kubeconfig $kubeconfig -n kube-system describe pods"
 }
 
+# start_ingress: visitors come from this machine, and an operator that runs as a pod comes from the node.
 start_ingress() {
   local port
   port=$(ingress_port)
-  setsid "$bin/local-ingress" --kubeconfig "$kubeconfig" --listen "127.0.0.1:$port" \
+  setsid "$bin/local-ingress" --kubeconfig "$kubeconfig" --listen "127.0.0.1:$port,$(host_ip):$port" \
     </dev/null >"$logs/ingress.log" 2>&1 &
   echo $! >"$state/ingress.pid"
   until_true 10 grep -q serving "$logs/ingress.log" ||
     fail "local-ingress did not start: see $logs/ingress.log"
-  set_env "TENANTRY_INGRESS=127.0.0.1:$port"
+  set_env "TENANTRY_INGRESS=127.0.0.1:$port" "TENANTRY_INGRESS_FOR_PODS=$(host_ip):$port"
 }
 
 ingress_runs() {

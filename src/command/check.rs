@@ -3,6 +3,7 @@
 use super::cluster::Cluster;
 use super::terminal::Style;
 use super::{Failure, NOT_READY, note, print};
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview, SubjectAccessReviewSpec,
@@ -12,10 +13,11 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::IngressClass;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use tenantry::api::blueprint::ParentRef;
 use tenantry::api::conditions::READY;
 use tenantry::api::{Blueprint, DatabaseServer, Tenant, custom_resource_definitions, labels};
 use tenantry::inspect::State;
@@ -24,6 +26,8 @@ use tenantry::inspect::State;
 const OLDEST: (u32, u32) = (1, 30);
 /// A clock may be so many seconds off before Leases and certificates suffer.
 const CLOCK: i64 = 5;
+/// What mends a right that is lacking.
+const MEND_RIGHTS: &str = "helm upgrade, or kubectl apply --server-side -k config/rbac";
 /// The policies of config/admission.
 const POLICIES: [&str; 9] = [
     "tenantry-guard-rails",
@@ -36,19 +40,10 @@ const POLICIES: [&str; 9] = [
     "tenantry-services",
     "tenantry-tenant-namespaces",
 ];
-/// What of the operator's rights is asked for, as verb, group, resource and subresource: one of each kind that it has.
-const RIGHTS: [(&str, &str, &str, &str); 10] = [
-    ("watch", "tenantry.dev", "tenants", ""),
-    ("watch", "tenantry.dev", "releases", ""),
-    ("patch", "tenantry.dev", "tenants", ""),
-    ("patch", "tenantry.dev", "tenants", "status"),
-    ("update", "tenantry.dev", "tenants", "finalizers"),
-    ("create", "", "namespaces", ""),
-    ("create", "rbac.authorization.k8s.io", "rolebindings", ""),
-    ("watch", "apps", "deployments", ""),
-    ("watch", "networking.k8s.io", "ingresses", ""),
-    ("create", "events.k8s.io", "events", ""),
-];
+/// The operator's rights, as they are installed.
+const RIGHTS: &str = include_str!("../../config/rbac/operator.yaml");
+/// So many rights are asked for at once.
+const ASKED_AT_ONCE: usize = 16;
 
 /// Options of `kubectl tenantry check`.
 #[derive(clap::Args, Debug)]
@@ -108,8 +103,11 @@ pub async fn check(options: Options) -> Result<ExitCode, Failure> {
         add("your rights", own_rights(&client).await);
     } else {
         add("resources", definitions(&client).await);
-        add("operator's account", account(&client, &options).await);
-        add("operator's rights", rights(&client, &options).await);
+        let account = account(&client, &options).await;
+        // Who isn't there may do nothing, and that is said already.
+        let rights = if account.is_ok() { Some(rights(&client, &options).await) } else { None };
+        add("operator's account", account);
+        rights.into_iter().for_each(|rights| add("operator's rights", rights));
         add("admission policies", policies(&client).await);
         add("operator", operator(&client, &options).await);
         all.extend(servers(&client).await);
@@ -221,7 +219,7 @@ fn attributes(verb: &str, group: &str, resource: &str, subresource: &str) -> Res
 /// Whether the cluster has the definitions that this program has.
 async fn definitions(client: &Client) -> Result<String, Wrong> {
     const MEND: &str = "tenantry crd | kubectl apply --server-side -f -";
-    const PAGE: &str = "docs/install.md#2-resources-rights-policies";
+    const PAGE: &str = "docs/install.md#3-what-is-installed";
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for wanted in custom_resource_definitions() {
         let name = wanted.name_any();
@@ -260,36 +258,69 @@ async fn account(client: &Client, options: &Options) -> Result<String, Wrong> {
     let found = Api::<ServiceAccount>::namespaced(client.clone(), namespace).get_opt(service_account).await.map_err(unknown)?;
     let role = Api::<ClusterRole>::all(client.clone()).get_opt("tenantry-instance").await.map_err(unknown)?;
     let why = match (found, role) {
-        (Some(_), Some(_)) => return Ok(format!("ServiceAccount {namespace}/{service_account}")),
         (None, _) => format!("there is no ServiceAccount {namespace}/{service_account}"),
         (_, None) => "there is no ClusterRole tenantry-instance, by which the operator is let into a tenant's namespace".to_owned(),
+        (_, Some(role)) if role.rules.as_ref().is_none_or(Vec::is_empty) => {
+            "ClusterRole tenantry-instance has no rules, so the operator may do nothing in a tenant's namespace".to_owned()
+        }
+        (Some(_), Some(_)) => return Ok(format!("ServiceAccount {namespace}/{service_account}")),
     };
-    Err(wrong(why, "kubectl apply --server-side -f config/rbac", "docs/install.md#2-resources-rights-policies"))
+    Err(wrong(why, MEND_RIGHTS, "docs/install.md#3-what-is-installed"))
 }
 
 /// Whether the operator may do what it does.
 async fn rights(client: &Client, options: &Options) -> Result<String, Wrong> {
     let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
     let user = format!("system:serviceaccount:{}:{}", options.namespace, options.service_account);
-    let mut lacking = BTreeSet::new();
-    for (verb, group, resource, subresource) in RIGHTS {
+    let ask = async |asked: ResourceAttributes| {
         let spec = SubjectAccessReviewSpec {
             user: Some(user.clone()),
             groups: Some(vec!["system:serviceaccounts".to_owned(), "system:authenticated".to_owned()]),
-            resource_attributes: Some(attributes(verb, group, resource, subresource)),
+            resource_attributes: Some(asked.clone()),
             ..SubjectAccessReviewSpec::default()
         };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-        let review = reviews.create(&PostParams::default(), &review).await.map_err(unknown)?;
-        if !review.status.is_some_and(|status| status.allowed) {
-            lacking.insert(format!("{verb} {resource}{}{subresource}", if subresource.is_empty() { "" } else { "/" }));
-        }
-    }
+        let review = reviews.create(&PostParams::default(), &review).await?;
+        Ok::<_, kube::Error>((!review.status.is_some_and(|status| status.allowed)).then(|| in_words(&asked)))
+    };
+    let asked: Vec<_> = rights_of(RIGHTS, &options.namespace);
+    let answers = futures::stream::iter(asked.into_iter().map(ask)).buffer_unordered(ASKED_AT_ONCE);
+    let lacking: BTreeSet<_> = answers.try_filter_map(async |lacking| Ok(lacking)).try_collect().await.map_err(unknown)?;
     if lacking.is_empty() {
         return Ok("it may do what it does".to_owned());
     }
-    let why = format!("{user} may not {}", lacking.into_iter().collect::<Vec<_>>().join(", "));
-    Err(wrong(why, "kubectl apply --server-side -f config/rbac", "docs/install.md#2-resources-rights-policies"))
+    let few: Vec<_> = lacking.iter().take(5).map(String::as_str).collect();
+    let more = if lacking.len() > few.len() { format!(" and {} more", lacking.len() - few.len()) } else { String::new() };
+    Err(wrong(format!("{user} may not {}{more}", few.join(", ")), MEND_RIGHTS, "docs/install.md#3-what-is-installed"))
+}
+
+/// All that the roles of this manifest allow.
+fn rights_of(manifest: &str, namespace: &str) -> Vec<ResourceAttributes> {
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(manifest).unwrap_or_default();
+    let mut all = Vec::new();
+    for role in documents.iter().filter(|document| document["kind"] == "ClusterRole" || document["kind"] == "Role") {
+        let place = (role["kind"] == "Role").then(|| namespace.to_owned());
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            let words = |field: &str| rule[field].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+            for (group, resource) in words("apiGroups").flat_map(|group| words("resources").map(move |resource| (group, resource))) {
+                let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+                all.extend(words("verbs").map(|verb| ResourceAttributes {
+                    namespace: place.clone(),
+                    name: words("resourceNames").next().map(str::to_owned),
+                    ..attributes(verb, group, resource, subresource)
+                }));
+            }
+        }
+    }
+    all
+}
+
+/// A right, as people say it.
+fn in_words(right: &ResourceAttributes) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let subresource = right.subresource.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+    let place = right.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+    format!("{} {}{subresource}{place}", text(&right.verb), text(&right.resource))
 }
 
 async fn policies(client: &Client) -> Result<String, Wrong> {
@@ -303,7 +334,7 @@ async fn policies(client: &Client) -> Result<String, Wrong> {
     }
     let why =
         format!("{} not in force, so the operator, or a tenant's people, may more than they should: {}", missing.len(), missing.join(", "));
-    Err(wrong(why, "kubectl apply --server-side -f config/admission", "docs/install.md#2-resources-rights-policies"))
+    Err(wrong(why, "helm upgrade, or kubectl apply --server-side -k config/admission", "docs/install.md#3-what-is-installed"))
 }
 
 /// Whether an operator holds a Lease of now.
@@ -321,7 +352,7 @@ async fn operator(client: &Client, options: &Options) -> Result<String, Wrong> {
         .collect();
     if holders.is_empty() {
         let mend = format!("kubectl get pods -n {} and look at their logs", options.namespace);
-        return Err(wrong("no operator is at work: nobody holds its Lease", mend, "docs/install.md#3-the-operator"));
+        return Err(wrong("no operator is at work: nobody holds its Lease", mend, "docs/install.md#3-what-is-installed"));
     }
     Ok(format!("at work: {}", holders.into_iter().collect::<Vec<_>>().join(", ")))
 }
@@ -380,6 +411,8 @@ async fn needs_of(client: &Client, blueprint: &Blueprint, namespace: &str) -> Re
             return Err(wrong(format!("there is no IngressClass {class}"), mend, PAGE));
         }
     }
+    issuer(client, blueprint).await?;
+    gateway(client, blueprint).await?;
     // RFC 6761: such names never leave the machine, and browsers need no DNS for them.
     if blueprint.spec.base_domain.ends_with(".localhost") {
         return Ok("what it names is there; .localhost needs no DNS".to_owned());
@@ -391,6 +424,72 @@ async fn needs_of(client: &Client, blueprint: &Blueprint, namespace: &str) -> Re
         return Err(wrong(why, format!("a DNS record for *.{} that leads to the ingress controller", blueprint.spec.base_domain), PAGE));
     }
     Ok(format!("*.{} resolves, and what it names is there", blueprint.spec.base_domain))
+}
+
+/// Whether certificates can come from where the blueprint says.
+async fn issuer(client: &Client, blueprint: &Blueprint) -> Result<(), Wrong> {
+    const PAGE: &str = "docs/install.md#what-is-needed";
+    let of_ingress = blueprint.spec.ingress.as_ref().and_then(|ingress| ingress.tls.as_ref());
+    let tls = of_ingress.or(blueprint.spec.gateway.as_ref().and_then(|gateway| gateway.tls.as_ref()));
+    let Some(name) = tls.and_then(|tls| tls.cluster_issuer.as_ref()) else { return Ok(()) };
+    let issuers: Api<DynamicObject> = Api::all_with(client.clone(), &resource("cert-manager.io", "ClusterIssuer", "clusterissuers"));
+    match find(&issuers, name).await? {
+        Some(issuer) => ready(&issuer, "Ready").map_err(|why| {
+            wrong(format!("ClusterIssuer {name} isn't ready: {why}"), format!("kubectl describe clusterissuer {name}"), PAGE)
+        }),
+        None => {
+            let why = format!("its certificates come from ClusterIssuer {name}, and there is none");
+            Err(wrong(why, "install cert-manager and create it, or name another in tls.clusterIssuer", PAGE))
+        }
+    }
+}
+
+/// Whether the Gateway that the blueprint names is there, and at work.
+async fn gateway(client: &Client, blueprint: &Blueprint) -> Result<(), Wrong> {
+    const PAGE: &str = "docs/install.md#what-is-needed";
+    let Some(gateway) = &blueprint.spec.gateway else { return Ok(()) };
+    let ParentRef { name, namespace, .. } = &gateway.parent_ref;
+    let gateways: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), namespace, &resource("gateway.networking.k8s.io", "Gateway", "gateways"));
+    match find(&gateways, name).await? {
+        Some(found) => ready(&found, "Programmed").map_err(|why| {
+            let mend = format!("kubectl describe gateway {name} -n {namespace}, and see that its controller runs");
+            wrong(format!("Gateway {namespace}/{name} isn't at work: {why}"), mend, PAGE)
+        }),
+        None => {
+            let why = format!("its routes belong to Gateway {namespace}/{name}, and there is none");
+            Err(wrong(why, "install a controller of the Gateway API and create it, or name another in gateway.parentRef", PAGE))
+        }
+    }
+}
+
+/// The object; none also where the cluster doesn't know the kind, which the API server says in other words.
+async fn find(api: &Api<DynamicObject>, name: &str) -> Result<Option<DynamicObject>, Wrong> {
+    match api.get_opt(name).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        found => found.map_err(unknown),
+    }
+}
+
+/// A kind of others, at the version that all of them have.
+fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource {
+        group: group.to_owned(),
+        version: "v1".to_owned(),
+        api_version: format!("{group}/v1"),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    }
+}
+
+/// Why a condition isn't true, where it isn't.
+fn ready(object: &DynamicObject, kind: &str) -> Result<(), String> {
+    let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    match conditions.iter().find(|condition| condition["type"] == kind) {
+        Some(condition) if condition["status"] == "True" => Ok(()),
+        Some(condition) => Err(condition["message"].as_str().unwrap_or("it doesn't say why").to_owned()),
+        None => Err("nobody has looked at it".to_owned()),
+    }
 }
 
 async fn tenants(client: &Client) -> Result<String, Wrong> {
@@ -424,6 +523,41 @@ mod tests {
             mend it: set both by NTP
             see docs/command-line.md
         ");
+    }
+
+    #[test]
+    fn every_right_of_the_operator_is_asked_for() {
+        let all: Vec<_> = rights_of(RIGHTS, "here").iter().map(in_words).collect();
+        for right in [
+            "watch tenants",
+            "patch tenants/status",
+            "create namespaces",
+            "bind clusterroles",
+            "get secrets in here",
+            "update leases in here",
+        ] {
+            assert!(all.iter().any(|known| known == right), "{right} is missing: {all:?}");
+        }
+        assert!(!all.iter().any(|right| right == "get secrets"), "only in its own namespace");
+    }
+
+    #[test]
+    fn every_page_that_is_named_is_there() {
+        let pages = regex::Regex::new(r"docs/([a-z-]+\.md)(?:#([a-z0-9-]+))?").unwrap();
+        let mut seen = 0;
+        for found in pages.captures_iter(include_str!("check.rs")) {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(&found[1]);
+            let page = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            // As GitHub and mdBook name a heading.
+            let name = |heading: &str| {
+                let kept = heading.trim_matches(['#', ' ']).chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+                kept.collect::<String>().to_lowercase().replace(' ', "-")
+            };
+            let is_there = |anchor: &str| page.lines().any(|line| line.starts_with('#') && name(line) == anchor);
+            assert!(found.get(2).is_none_or(|anchor| is_there(anchor.as_str())), "{} is nowhere", &found[0]);
+            seen += 1;
+        }
+        assert!(seen > 10, "{seen} pages");
     }
 
     #[test]

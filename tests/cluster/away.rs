@@ -1,6 +1,6 @@
 //! What leaves the cluster: a report for whoever is asked for help, and an instance for a notebook. Neither takes a secret along.
 
-use crate::program::{code, fed, out, said, tenantry};
+use crate::support::program::{code, fed, out, said, tenantry};
 use crate::support::{Tenant, World, unique};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;

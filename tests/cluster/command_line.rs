@@ -1,6 +1,6 @@
 //! What people do by `kubectl tenantry`, by the real program against the real API server.
 
-use crate::program::{code, out, said, tenantry};
+use crate::support::program::{code, out, said, tenantry};
 use crate::support::{LIMIT, REGION, Tenant, World, unique, wait_until};
 use serde_json::{Value, json};
 

@@ -14,7 +14,6 @@ mod drift;
 mod hosts;
 mod lifecycle;
 mod objects;
-mod program;
 mod releases;
 mod schema;
 mod validity;

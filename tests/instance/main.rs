@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a panic is how a failure is told
 
+mod chart;
 mod commands;
 mod errors;
 mod generate;

@@ -1,11 +1,12 @@
-//! How quiet the operator is, and how it is handed over: tests that need the cluster, and operators of their own, for themselves. They run
-//! one after another.
+//! How quiet the operator is, how it is handed over, and what is said of an installation that is broken: tests that need the cluster, and operators
+//! of their own, for themselves. They run one after another.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // in a test, a panic is how a failure is told
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod check;
 mod handover;
 mod requests;
 

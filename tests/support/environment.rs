@@ -179,11 +179,14 @@ pub fn kubectl_with(kubeconfig: &Path, arguments: &[&str]) -> Result<String, Str
 fn install() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = |name: &str| root.join(name).display().to_string();
-    let (kinds, rights, policies, extras) =
-        (folder("crds"), folder("config/rbac"), folder("config/admission"), folder("tests/support/extras.yaml"));
-    let files = ["--filename", &kinds, "--filename", &rights, "--filename", &policies, "--filename", &extras];
-    kubectl(&[&["apply", "--server-side", "--force-conflicts"], &files[..]].concat()).expect("everything is installed");
-    kubectl(&["wait", "--for", "condition=Established", "--filename", &kinds, "--timeout", "30s"]).expect("the kinds are served");
+    let apply = |option: &str, name: &str| {
+        kubectl(&["apply", "--server-side", "--force-conflicts", option, &folder(name)]).unwrap_or_else(|error| panic!("{name}: {error}"));
+    };
+    apply("--filename", "crds");
+    kubectl(&["wait", "--for", "condition=Established", "--filename", &folder("crds"), "--timeout", "30s"]).expect("the kinds are served");
+    apply("--kustomize", "config/rbac");
+    apply("--kustomize", "config/admission");
+    apply("--filename", "tests/support/extras.yaml");
 }
 
 /// The Gateway API, of which the tests' cluster has the kinds but nobody who serves them. Its definitions are had as a Go module, as all else that

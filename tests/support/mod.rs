@@ -15,6 +15,7 @@ mod environment;
 pub mod kinds;
 pub mod manifests;
 mod operator;
+pub mod program;
 mod proxy;
 mod tenant;
 mod wait;

@@ -14,13 +14,14 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
 
 func main() {
 	kubeconfig := flag.String("kubeconfig", "", "kubeconfig `file` of the cluster")
-	listen := flag.String("listen", "127.0.0.1:8080", "`address` to serve HTTP on")
+	listen := flag.String("listen", "127.0.0.1:8080", "`addresses` to serve HTTP on, separated by commas")
 	publishIP := flag.String("publish-ip", "127.0.0.1", "`address` to write into the status of each Ingress")
 	class := flag.String("class", "local", "`name` of the IngressClass to serve; made, as the default, if it isn't there")
 	simulated := flag.Bool("simulated", false, "answer 200 in place of pods, which are only simulated: their addresses are nobody's")
@@ -30,13 +31,13 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, *kubeconfig, *listen, *publishIP, *class, *simulated); err != nil {
+	if err := run(ctx, *kubeconfig, strings.Split(*listen, ","), *publishIP, *class, *simulated); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // run serves until ctx ends, then lets requests that are under way finish.
-func run(ctx context.Context, kubeconfig, listen, publishIP, class string, simulated bool) error {
+func run(ctx context.Context, kubeconfig string, listen []string, publishIP, class string, simulated bool) error {
 	client, err := newClient(kubeconfig)
 	if err != nil {
 		return err
@@ -51,24 +52,36 @@ func run(ctx context.Context, kubeconfig, listen, publishIP, class string, simul
 	go publish(ctx, client, cluster, publishIP)
 
 	// Listening begins only now: whoever can connect gets true answers.
-	socket, err := net.Listen("tcp", listen)
-	if err != nil {
-		return err
+	var sockets []net.Listener
+	for _, address := range listen {
+		socket, err := net.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		sockets = append(sockets, socket)
 	}
 	var transport http.RoundTripper = newTransport()
 	if simulated {
 		transport = standIn{}
 	}
 	server := &http.Server{Handler: newProxy(cluster, transport), ReadHeaderTimeout: 10 * time.Second}
+	// Serve returns as soon as Shutdown begins, and requests may still be under way.
+	finished := make(chan struct{})
 	go func() {
+		defer close(finished)
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = server.Shutdown(grace)
 	}()
-	log.Printf("serving class %q on http://%s", class, listen)
-	if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+	ended := make(chan error, len(sockets))
+	for _, socket := range sockets {
+		go func() { ended <- server.Serve(socket) }()
+	}
+	log.Printf("serving class %q on http://%s", class, strings.Join(listen, " and http://"))
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
+	<-finished
 	return nil
 }
