@@ -11,6 +11,7 @@ mod command_line;
 mod database;
 mod deletion;
 mod drift;
+mod gitops;
 mod hosts;
 mod lifecycle;
 mod objects;

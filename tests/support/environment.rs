@@ -56,7 +56,10 @@ impl Environment {
     /// The environment with the one operator that all tests of this process share.
     pub async fn with_operator() -> &'static Self {
         let environment = Self::get().await;
-        let operator = environment.operator.get_or_init(|| environment.start_operator(&[]));
+        let operator = environment.operator.get_or_init(|| {
+            super::gitops::watch();
+            environment.start_operator(&[])
+        });
         environment.leading.get_or_init(|| operator.leads()).await;
         environment
     }

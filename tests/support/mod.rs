@@ -12,6 +12,7 @@ mod cluster;
 mod database;
 mod door;
 mod environment;
+pub mod gitops;
 pub mod kinds;
 pub mod manifests;
 mod operator;
