@@ -194,6 +194,10 @@ fn enter(report: &Mutex<Report>, lane: &Lane, workload: Workload, fault: Option<
     if let Some(last) = report.differences().last().filter(|_| differs) {
         eprintln!("{last}");
     }
+    // Whoever waits for half an hour wants to see it go on.
+    if report.runs().is_multiple_of(100) {
+        eprintln!("{} runs, {} differences", report.runs(), report.differences().len());
+    }
 }
 
 /// Nothing differs, and nearly every fault was met: what never comes up, as a status that is written once more by chance, tells nothing.
