@@ -169,7 +169,7 @@ impl Context {
             name: server.name_any(),
             region: server.spec.region.clone(),
             capacity: server.spec.capacity.tenants,
-            reachable: server.metadata.deletion_timestamp.is_none() && self.servers.is_up(&server.name_any()),
+            reachable: server.metadata.deletion_timestamp.is_none() && self.servers.takes_tenants(&server.name_any()),
         };
         self.stores.servers.state().iter().map(offer).collect()
     }

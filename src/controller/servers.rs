@@ -65,6 +65,8 @@ pub struct Servers {
 struct Inner {
     known: HashMap<String, Reachable>,
     down: HashSet<String>,
+    /// Servers that answer, and on which the operator lacks a right: tenants that are there need none of it, others can't come.
+    closed: HashSet<String>,
     /// Servers to look at now.
     look: HashSet<String>,
     /// Servers whose tenants have to be counted anew.
@@ -105,6 +107,12 @@ impl Servers {
     /// Whether it answered when it was asked last.
     pub fn is_up(&self, name: &str) -> bool {
         !self.lock().down.contains(name)
+    }
+
+    /// Whether a tenant can come to it.
+    pub fn takes_tenants(&self, name: &str) -> bool {
+        let inner = self.lock();
+        !inner.down.contains(name) && !inner.closed.contains(name)
     }
 
     /// Statements sent to each since the start.
@@ -203,6 +211,7 @@ async fn keep_checking_one(context: Arc<Context>, name: String, wake: Arc<Notify
             let mut inner = context.servers.lock();
             inner.give_up(&name);
             inner.down.remove(&name);
+            inner.closed.remove(&name);
             return;
         };
         let look = {
@@ -212,7 +221,7 @@ async fn keep_checking_one(context: Arc<Context>, name: String, wake: Arc<Notify
         };
         if look || tokio::time::Instant::now() >= due {
             last = check(&context, &server).await;
-            let every = if last.is_up() { EVERY.mul_f32(rand::random_range(0.75..=1.0)) } else { EVERY_WHILE_DOWN };
+            let every = if last.is_ready() { EVERY.mul_f32(rand::random_range(0.75..=1.0)) } else { EVERY_WHILE_DOWN };
             due = tokio::time::Instant::now() + every;
         }
         publish(&context, &server, &last).await;
@@ -227,6 +236,8 @@ async fn keep_checking_one(context: Arc<Context>, name: String, wake: Arc<Notify
 struct Outcome {
     version: Option<String>,
     verdict: Option<Verdict>,
+    /// Whether it answered, whatever it said.
+    is_up: bool,
 }
 
 impl Outcome {
@@ -236,10 +247,12 @@ impl Outcome {
             Err(ServerError::Database(error)) => Verdict::new(conditions::READY, false, error.reason(), error.to_string()),
             Err(error) => Verdict::new(conditions::READY, false, "AdminSecretUnusable", error.to_string()),
         };
-        Self { version: result.as_ref().ok().map(|facts| facts.version.clone()), verdict: Some(verdict) }
+        let is_up = matches!(result, Ok(_) | Err(ServerError::Database(DatabaseError::NeedsAdmin { .. })));
+        Self { version: result.as_ref().ok().map(|facts| facts.version.clone()), verdict: Some(verdict), is_up }
     }
 
-    fn is_up(&self) -> bool {
+    /// Whether the operator can do there what each tenant takes.
+    fn is_ready(&self) -> bool {
         self.verdict.as_ref().is_some_and(|verdict| verdict.status == Some(true))
     }
 }
@@ -249,28 +262,28 @@ async fn check(context: &Context, server: &DatabaseServer) -> Outcome {
     let name = server.name_any();
     let result = look(context, server).await;
     let outcome = Outcome::new(&result);
-    let was_up = {
+    let (was_up, took_tenants) = {
         let mut inner = context.servers.lock();
-        let was_up = !inner.down.contains(&name);
-        if outcome.is_up() {
-            inner.down.remove(&name);
-        } else {
+        let (was_down, was_closed) = (inner.down.remove(&name), inner.closed.remove(&name));
+        if !outcome.is_up {
             inner.down.insert(name.clone());
             // The Secret may be mended without the manifest changing.
             inner.give_up(&name);
+        } else if !outcome.is_ready() {
+            inner.closed.insert(name.clone());
         }
-        was_up
+        (!was_down, !was_down && !was_closed)
     };
     if let Err(error) = &result {
         tracing::warn!(server = name, %error, "a database server can't be used");
     }
-    if was_up && !outcome.is_up() {
+    if was_up && !outcome.is_up {
         for known in context.memory.databases_on(&name) {
             context.memory.doubt_database(&known.desired.uid);
             context.queue.push(&known.desired.tenant, Urgency::Change);
         }
     }
-    if !was_up && outcome.is_up() {
+    if !took_tenants && outcome.is_ready() {
         tracing::info!(server = name, "a database server can be used again");
         for tenant in context.stores.tenants.state() {
             if context.placements.of(&tenant.uid().unwrap_or_default()).is_none_or(|server| server == name) {

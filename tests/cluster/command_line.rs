@@ -199,3 +199,84 @@ async fn tab_offers_the_names_that_the_cluster_has() {
     let nowhere = out(&asked("kubectl_complete-tenantry", &["get", "--context", "nowhere", "off"]));
     assert_eq!(nowhere, ":0\n", "a cluster that can't be asked offers nothing");
 }
+
+/// The name of a running pod of a component.
+async fn pod_of(tenant: &Tenant, component: &str) -> String {
+    let selector = format!("app.kubernetes.io/component={component}");
+    wait_until(&format!("there is a pod of {component}"), LIMIT, async || {
+        let pods = tenant.world.list("Pod", Some(&tenant.namespace), &selector).await;
+        pods.first().and_then(|pod| pod["metadata"]["name"].as_str()).map(str::to_owned).ok_or_else(|| format!("{pods:?}"))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_pod_is_traced_to_the_commit_that_it_came_with_and_a_tenant_to_all_that_is_its_own() {
+    let world = World::new().await;
+    let blueprint = world.blueprint(json!({})).await;
+    let tenant = Tenant::new("traced").with(json!({"blueprint": blueprint})).create_in(&world).await;
+    tenant.ready().await;
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let published =
+        tenantry(&["publish", "--blueprint", &blueprint, "--version", "1.1", "--commit", commit, "--wait", "--timeout", "60s"]).await;
+    assert_eq!(code(&published), 0, "{}", said(&published));
+    tenant.ready().await;
+    let pod = wait_until("a pod of the release runs", LIMIT, async || {
+        let pods = world.list("Pod", Some(&tenant.namespace), "app.kubernetes.io/component=web,app.kubernetes.io/version=1.1").await;
+        pods.first().and_then(|pod| pod["metadata"]["name"].as_str()).map(str::to_owned).ok_or_else(|| format!("{} pods", pods.len()))
+    })
+    .await;
+    let traced = tenantry(&["trace", &format!("pod/{pod}"), "-n", &tenant.namespace]).await;
+    assert_eq!(code(&traced), 0, "{}", said(&traced));
+    for words in [&pod, &tenant.name, "web", "1.1", commit] {
+        assert!(out(&traced).contains(words), "no {words} in\n{}", out(&traced));
+    }
+    let stranger = tenantry(&["trace", "pod/nobody", "-n", &tenant.namespace]).await;
+    assert!(code(&stranger) == 1 && said(&stranger).contains("there is no pod nobody"), "{}", said(&stranger));
+
+    let tree = out(&tenantry(&["tree", &tenant.name]).await);
+    for words in [&format!("Tenant/{}", tenant.name), "Deployment/web", &format!("Pod/{pod}"), "Secret/database", "Service/web", "Ingress/"]
+    {
+        assert!(tree.contains(words), "no {words} in\n{tree}");
+    }
+    let events = out(&tenantry(&["events", &tenant.name]).await);
+    assert!(events.contains("Released") && events.contains(&pod), "what happened to its pods is told too:\n{events}");
+}
+
+#[tokio::test]
+async fn a_migration_is_run_again_and_a_login_replaced_by_hand() {
+    let world = World::new().await;
+    let tenant = Tenant::new("by-hand").create_in(&world).await;
+    tenant.ready().await;
+    let login = tenant.secret("database").await["username"].clone();
+    let rotated = tenantry(&["rotate", &tenant.name, "--timeout", "60s"]).await;
+    assert_eq!(code(&rotated), 0, "{}", said(&rotated));
+    assert_ne!(tenant.secret("database").await["username"], login, "it waits until the request was answered");
+
+    tenant.change(json!({"release": {"version": "2.0-failing-migration"}})).await.stalled("MigrationFailed").await;
+    let jobs = async || world.list("Job", Some(&tenant.namespace), "app.kubernetes.io/component=migrate").await.len();
+    let before = jobs().await;
+    let retried = tenantry(&["retry", &tenant.name, "--timeout", "60s"]).await;
+    assert_eq!(code(&retried), 1, "it fails again, and says so: {}", said(&retried));
+    assert!(said(&retried).contains("the migration of") && said(&retried).contains("kubectl tenantry retry"), "{}", said(&retried));
+    assert!(jobs().await >= before, "{before} migrations before");
+}
+
+#[tokio::test]
+async fn logs_are_kubectls_for_a_component() {
+    let world = World::new().await;
+    let tenant = Tenant::new("logged").create_in(&world).await;
+    tenant.ready().await;
+    pod_of(&tenant, "web").await;
+    let path = format!("{}/.local/bin:{}", env!("CARGO_MANIFEST_DIR"), std::env::var("PATH").unwrap_or_default());
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tenantry"));
+        command.args(arguments).env("PATH", &path).output().expect("the program starts")
+    };
+    let of_web = run(&["logs", &tenant.name, "web", "--", "--tail", "1"]);
+    assert_eq!(out(&of_web).lines().count(), 1, "{}{}", out(&of_web), said(&of_web));
+    let of_all = run(&["logs", &tenant.name]);
+    assert!(out(&of_all).contains("[pod/web-") && out(&of_all).contains("[pod/worker-"), "{}{}", out(&of_all), said(&of_all));
+    let of_none = run(&["logs", &tenant.name, "nothing"]);
+    assert!(code(&of_none) != 0 && said(&of_none).contains("nothing"), "{}", said(&of_none));
+}

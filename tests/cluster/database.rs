@@ -1,6 +1,8 @@
 //! A tenant's database: where it is placed, what its login reaches, that drift is repaired, and that a loss is never hidden.
 
-use crate::support::{LIMIT, Tenant, World, psql, wait_until};
+use crate::support::{LIMIT, Tenant, World, admin_secret, condition, psql, unique, wait_until};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 
 #[tokio::test]
@@ -138,6 +140,39 @@ async fn a_server_that_cannot_be_reached_is_said_and_others_do_not_notice() {
     other.change(json!({"settings": {"LANGUAGE_CODE": "de"}})).await.ready().await;
     world.merge("DatabaseServer", None, &server, &json!({"spec": {"port": world.environment.postgres.port}})).await;
     hit.ready().await;
+}
+
+#[tokio::test]
+async fn a_server_on_which_the_operator_lacks_a_right_keeps_its_tenants_and_gets_no_others() {
+    let world = World::new().await;
+    let postgres = &world.environment.postgres;
+    let login = unique("operator").replace('-', "_");
+    let mut secret = admin_secret(postgres);
+    secret["metadata"]["name"] = login.replace('_', "-").into();
+    secret["data"]["username"] = BASE64.encode(&login).into();
+    world.create(&secret).await;
+    postgres.admin(&format!("CREATE ROLE {login} LOGIN CREATEROLE PASSWORD '{}'", postgres.password.trim())).await;
+    postgres.admin(&format!("CREATE DATABASE {login} OWNER {login}")).await;
+    let server = world.server(json!({"database": login, "adminSecret": {"name": secret["metadata"]["name"]}})).await;
+    let before = Tenant::new("before").with(json!({"region": server})).ready().await;
+
+    postgres.admin(&format!("ALTER ROLE {login} NOCREATEROLE")).await;
+    // It is looked at anew when its manifest changes.
+    world.merge("DatabaseServer", None, &server, &json!({"spec": {"capacity": {"tenants": 50}}})).await;
+    wait_until("the server says what is lacking", LIMIT, async || {
+        let now = world.get("DatabaseServer", None, &server).await;
+        let ready = condition(&now, "Ready").filter(|ready| ready.reason == "DatabaseNeedsAdmin");
+        ready.filter(|ready| ready.message.ends_with(&format!("ALTER ROLE \"{login}\" CREATEROLE"))).ok_or_else(|| now.to_string())
+    })
+    .await;
+    before.annotate("tenantry.dev/reconcile", "now").await;
+    before.until("it was looked at anew", |tenant| (tenant["status"]["lastHandledReconcileAt"] == "now").then_some(())).await;
+    before.ready().await;
+    let after = Tenant::new("after").with(json!({"region": server})).create_in(&world).await;
+    after.reason("Ready", "False", "DatabaseServersUnreachable").await;
+
+    postgres.admin(&format!("ALTER ROLE {login} CREATEROLE")).await;
+    after.ready().await;
 }
 
 #[tokio::test]
