@@ -2,8 +2,9 @@
 
 use super::cluster::Cluster;
 use super::completion;
-use super::get::{find, wait};
-use super::{Failure, MANAGER, note, time};
+use super::follow::{Waiting, wait};
+use super::get::find;
+use super::{Failure, MANAGER, note};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -19,12 +20,8 @@ pub struct Options {
     /// The tenant.
     #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
-    /// Doesn't wait until the tenant is so.
-    #[arg(long)]
-    no_wait: bool,
-    /// How long is waited at most, such as 90s or 10m.
-    #[arg(long, value_name = "TIME", default_value = "5m")]
-    timeout: String,
+    #[command(flatten)]
+    waiting: Waiting,
     #[command(flatten)]
     cluster: Cluster,
 }
@@ -75,7 +72,7 @@ impl Change {
 
 /// Changes the Tenant, and follows it.
 pub async fn change(change: Change, options: Options) -> Result<ExitCode, Failure> {
-    let limit = time(&options.timeout)?;
+    let limit = options.waiting.limit()?;
     let client = options.cluster.client().await?;
     let before = find(&client, &options.name).await?;
     if change.is_of_the_manifest()
@@ -97,7 +94,7 @@ pub async fn change(change: Change, options: Options) -> Result<ExitCode, Failur
         return Ok(ExitCode::SUCCESS);
     }
     note(&change.sentence(&options.name));
-    if options.no_wait {
+    if options.waiting.no_wait {
         note(&format!("next: kubectl tenantry get {} --watch", options.name));
         return Ok(ExitCode::SUCCESS);
     }

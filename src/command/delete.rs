@@ -3,8 +3,9 @@
 use super::change::git_mark;
 use super::cluster::Cluster;
 use super::completion;
-use super::get::{find, wait};
-use super::{Failure, USAGE, note, time};
+use super::follow::{Waiting, wait};
+use super::get::find;
+use super::{Failure, USAGE, note};
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, ResourceExt};
 use std::io::{BufRead, IsTerminal};
@@ -24,19 +25,15 @@ pub struct Options {
     /// The tenant's name once more, where nobody is asked.
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
-    /// Doesn't wait until it is gone.
-    #[arg(long)]
-    no_wait: bool,
-    /// How long is waited at most, such as 90s or 10m.
-    #[arg(long, value_name = "TIME", default_value = "10m")]
-    timeout: String,
+    #[command(flatten)]
+    waiting: Waiting,
     #[command(flatten)]
     cluster: Cluster,
 }
 
 /// Deletes the tenant that was looked at, and no other of its name.
 pub async fn delete(options: Options) -> Result<ExitCode, Failure> {
-    let limit = time(&options.timeout)?;
+    let limit = options.waiting.limit()?;
     let client = options.cluster.client().await?;
     let tenant = find(&client, &options.name).await?;
     if tenant.spec.deletion.protected {
@@ -50,7 +47,7 @@ pub async fn delete(options: Options) -> Result<ExitCode, Failure> {
     let api: Api<Tenant> = Api::all(client.clone());
     let preconditions = Preconditions { uid: tenant.uid(), resource_version: None };
     api.delete(&options.name, &DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }).await?;
-    if options.no_wait {
+    if options.waiting.no_wait {
         note(&format!("{} is being deleted; next: kubectl tenantry get {} --watch", options.name, options.name));
         return Ok(ExitCode::SUCCESS);
     }

@@ -2,19 +2,15 @@
 
 use super::cluster::Cluster;
 use super::completion;
+use super::follow::wait;
 use super::terminal::{Style, age, table};
-use super::{Failure, NOT_READY, TIMED_OUT, note, print, time};
-use futures::TryStreamExt;
+use super::{Failure, NOT_READY, note, print, time};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, ResourceExt};
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 use tenantry::api::{Tenant, labels};
 use tenantry::inspect::{State, advice, state, steps};
 
@@ -228,79 +224,5 @@ pub fn code_of(state: State) -> ExitCode {
     match state {
         State::Ready | State::Suspended => ExitCode::SUCCESS,
         State::Stalled | State::Working | State::Deleting => NOT_READY.into(),
-    }
-}
-
-/// Follows a tenant, step by step, until it is as was asked for or a person has to act; where something was asked for by an annotation, not before
-/// that was answered.
-pub async fn wait(client: &Client, name: &str, limit: Duration, asked: Option<&str>) -> Result<ExitCode, Failure> {
-    let before = find(client, name).await?;
-    let mut display = Display::default();
-    match tokio::time::timeout(limit, follow(client, &before, asked, &mut display)).await {
-        Ok(Ok(Some(tenant))) => {
-            note(&next(&tenant));
-            Ok(code_of(State::of(&tenant)))
-        }
-        Ok(Ok(None)) => {
-            note(&format!("tenant {name} is gone"));
-            Ok(ExitCode::SUCCESS)
-        }
-        Ok(Err(error)) => Err(error),
-        Err(_) => {
-            note(&format!("tenant {name} isn't ready after {} s; next: kubectl tenantry why {name}", limit.as_secs()));
-            Ok(TIMED_OUT.into())
-        }
-    }
-}
-
-/// None where it was deleted meanwhile.
-async fn follow(client: &Client, before: &Tenant, asked: Option<&str>, display: &mut Display) -> Result<Option<Tenant>, Failure> {
-    let api: Api<Tenant> = Api::all(client.clone());
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", before.name_any()));
-    let mut changes = std::pin::pin!(watcher(api, config).default_backoff());
-    let mut is_listed = false;
-    while let Some(event) = changes.try_next().await? {
-        match event {
-            watcher::Event::Apply(tenant) | watcher::Event::InitApply(tenant) if tenant.uid() == before.uid() => {
-                is_listed = true;
-                display.show(&tenant);
-                let answered = tenant.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
-                let is_answered = asked.is_none() || answered == asked;
-                if is_answered && matches!(State::of(&tenant), State::Ready | State::Suspended | State::Stalled) {
-                    return Ok(Some(tenant));
-                }
-            }
-            watcher::Event::Delete(tenant) if tenant.uid() == before.uid() => return Ok(None),
-            watcher::Event::InitDone if !is_listed => return Ok(None),
-            _ => {}
-        }
-    }
-    Err("the API server stopped telling of the tenant".into())
-}
-
-/// The steps: on a terminal drawn over themselves, else a line for each that has changed.
-#[derive(Default)]
-struct Display {
-    shown: Vec<steps::Step>,
-}
-
-impl Display {
-    /// Progress is for people, and goes to standard error.
-    fn show(&mut self, tenant: &Tenant) {
-        let steps = steps::steps(tenant);
-        let mut out = std::io::stderr();
-        let is_terminal = out.is_terminal();
-        let style = Style { colours: is_terminal && Style::of_output().colours };
-        let up = if is_terminal && !self.shown.is_empty() { format!("\x1b[{}A", self.shown.len()) } else { String::new() };
-        let changed = |step: &&steps::Step| {
-            is_terminal
-                || !self
-                    .shown
-                    .iter()
-                    .any(|known| (known.name, known.progress, &known.sentence) == (step.name, step.progress, &step.sentence))
-        };
-        let lines = steps.iter().filter(changed).map(|step| format!("{}{}\n", if is_terminal { "\x1b[K" } else { "" }, style.step(step)));
-        let _ = write!(out, "{up}{}", lines.collect::<String>()).and_then(|()| out.flush());
-        self.shown = steps;
     }
 }

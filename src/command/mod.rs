@@ -9,6 +9,7 @@ pub mod cost;
 pub mod crd;
 pub mod delete;
 pub mod events;
+mod follow;
 pub mod get;
 pub mod list;
 pub mod man;

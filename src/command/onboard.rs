@@ -2,8 +2,9 @@
 
 use super::cluster::Cluster;
 use super::completion;
-use super::get::{find, wait};
-use super::{Failure, MANAGER, USAGE, note, print, time};
+use super::follow::{Waiting, wait};
+use super::get::find;
+use super::{Failure, MANAGER, USAGE, note, print};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -61,19 +62,15 @@ pub struct Options {
     /// Doesn't ask whether it shall be so.
     #[arg(short = 'y', long)]
     yes: bool,
-    /// Doesn't wait until the page answers.
-    #[arg(long)]
-    no_wait: bool,
-    /// How long is waited at most, such as 90s or 10m.
-    #[arg(long, value_name = "TIME", default_value = "10m")]
-    timeout: String,
+    #[command(flatten)]
+    waiting: Waiting,
     #[command(flatten)]
     cluster: Cluster,
 }
 
 /// Makes the tenant, and follows it until its page answers.
 pub async fn onboard(options: Options) -> Result<ExitCode, Failure> {
-    let limit = time(&options.timeout)?;
+    let limit = options.waiting.limit()?;
     let client = options.cluster.client().await?;
     let manifest = manifest(&client, &options).await?;
     let text = serde_saphyr::to_string(&manifest)?;
@@ -98,7 +95,7 @@ pub async fn onboard(options: Options) -> Result<ExitCode, Failure> {
     if let Err(error) = api.create(&parameters(false), &tenant).await {
         return Err(refused(&client, &options.name, error).await);
     }
-    if options.no_wait {
+    if options.waiting.no_wait {
         note(&format!("{} is being made; next: kubectl tenantry get {} --watch", options.name, options.name));
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,11 +1,11 @@
 //! `tenantry publish`: makes a Release, for CI, and follows it to its end.
 
 use super::cluster::Cluster;
+use super::follow::changes;
 use super::{Failure, NOT_READY, PAUSED, TIMED_OUT, complain, print, time};
 use futures::TryStreamExt;
 use kube::api::PostParams;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -171,8 +171,7 @@ impl End {
 async fn follow(api: &Api<Release>, name: &str, timeout: Duration) -> Result<ExitCode, Failure> {
     let mut display = Display::new();
     let follow = async {
-        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let mut changes = std::pin::pin!(watcher(api.clone(), config).default_backoff().applied_objects());
+        let mut changes = std::pin::pin!(changes(api.clone(), name).applied_objects());
         while let Some(release) = changes.try_next().await? {
             display.show(&line(&release), &stage(&release));
             if let Some(end) = End::of(&release) {

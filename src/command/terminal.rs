@@ -68,6 +68,27 @@ pub fn table(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// The text as far as so many columns have room for it. One that is longer would take two lines of a terminal, and what is drawn over it one.
+pub fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let (mut cut, mut hidden, mut seen) = (String::new(), false, 0);
+    for character in text.chars() {
+        let begins = character == '\x1b';
+        if !hidden && !begins {
+            seen += 1;
+        }
+        if seen == columns {
+            break;
+        }
+        hidden = begins || (hidden && character != 'm');
+        cut.push(character);
+    }
+    let end = if cut.contains('\x1b') { "\x1b[0m" } else { "" };
+    format!("{cut}…{end}")
+}
+
 /// The characters that are seen.
 fn width(text: &str) -> usize {
     let mut hidden = false;
@@ -103,6 +124,14 @@ mod tests {
         let text = table(&rows);
         let plain: Vec<_> = text.lines().map(|line| line.replace("\x1b[32m", "").replace("\x1b[0m", "")).collect();
         assert_eq!(plain, ["✓ ready   a", "STATE     b"]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_whatever_its_colours() {
+        assert_eq!((cut("abc", 3).as_str(), cut("abcd", 3).as_str()), ("abc", "ab…"));
+        let coloured = Style { colours: true }.state(State::Ready, "ready for long");
+        assert_eq!(cut(&coloured, 7), "\x1b[32m✓ read…\x1b[0m");
+        assert_eq!(width(&cut(&coloured, 7)), 7);
     }
 
     #[test]
