@@ -444,13 +444,13 @@ async fn no_fault_changes_anything_while_many_tenants_follow_their_blueprint() {
 /// How many tenants get a release.
 const RELEASED_TO: usize = 10;
 
-/// The operator ends before and after every request while a release comes to ten tenants and is taken back. What is asked for all meets every other fault
-/// too, and what is asked for the first of them meets one, each in its turn.
+/// The operator ends before and after every request while a release comes to ten tenants and is taken back. What is asked for releases meets every other
+/// fault too; what is asked for all else that tenants share, and for the first of them, meets one, each in its turn: all everywhere would take hours.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes half an hour: dev/faults"]
 async fn no_fault_changes_anything_while_a_release_comes_to_ten_tenants() {
     let faults = |point: &Point, number: usize| {
-        if !is_of_another(point, RELEASED_TO, &[]) {
+        if ["/releases/", "/controllerrevisions"].iter().any(|kind| point.what.contains(kind)) {
             return Fault::all(point.side).to_vec();
         }
         let others = Fault::all(point.side).iter().filter(|fault| !matches!(fault, Fault::CrashBefore | Fault::CrashAfter));
