@@ -150,8 +150,10 @@ async fn a_server_on_which_the_operator_lacks_a_right_keeps_its_tenants_and_gets
     let mut secret = admin_secret(postgres);
     secret["metadata"]["name"] = login.replace('_', "-").into();
     secret["data"]["username"] = BASE64.encode(&login).into();
+    // A password of its own: that of the operator must not be in the server's log.
+    secret["data"]["password"] = BASE64.encode(&login).into();
     world.create(&secret).await;
-    postgres.admin(&format!("CREATE ROLE {login} LOGIN CREATEROLE PASSWORD '{}'", postgres.password.trim())).await;
+    postgres.admin(&format!("CREATE ROLE {login} LOGIN CREATEROLE PASSWORD '{login}'")).await;
     postgres.admin(&format!("CREATE DATABASE {login} OWNER {login}")).await;
     let server = world.server(json!({"database": login, "adminSecret": {"name": secret["metadata"]["name"]}})).await;
     let before = Tenant::new("before").with(json!({"region": server})).ready().await;

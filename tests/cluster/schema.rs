@@ -95,6 +95,7 @@ fn full(kind: &str) -> Vec<Value> {
             "components": {"web": {"replicas": replicas, "resources": resources, "targetCpuPercent": 75}},
             "quota": {"requests.cpu": "1", "pods": "20"},
             "database": {"connections": 20, "statementTimeoutSeconds": 60, "idleInTransactionTimeoutSeconds": 300},
+            "price": {"monthly": "49.00", "currency": "EUR"},
         })],
         _ => vec![json!({
             "engine": "Postgres", "host": "postgres", "port": 5432, "database": "tenants", "region": "eu", "capacity": {"tenants": 10},
@@ -379,6 +380,8 @@ fn refusals(kind: &str) -> Vec<(Value, &'static str)> {
                 "a request is more than its limit",
             ),
             (json!({"quota": {"cows": "1"}}), "each key of quota is a resource that Kubernetes counts"),
+            (json!({"price": {"monthly": "49.5", "currency": "EUR"}}), "a price is a number with two digits after the point or none"),
+            (json!({"price": {"monthly": "49.00", "currency": "eur"}}), "a currency is three capital letters, such as EUR"),
             (json!({"quota": {"pods": "1.5"}}), "what is counted is a whole number"),
             (json!({"quota": {"requests.ephemeral-storage": "1Gi"}}), "add it to defaults.resources.requests"),
             (json!({"quota": {"limits.cpu": "1"}}), "add it to defaults.resources.limits"),
@@ -641,7 +644,8 @@ async fn kubectl_shows_each_kind_in_columns() {
     assert_eq!(header(&["rel", &release]), columns);
     assert_eq!(header(&["rel", &release, "-o", "wide"]), [&columns[..], &["MESSAGE"]].concat());
     tenant.world.delete("Release", None, &release).await;
-    assert_eq!(header(&["plan"]), ["NAME", "CPU", "MEMORY", "CONNECTIONS", "AGE"]);
+    assert_eq!(header(&["plan"]), ["NAME", "CPU", "MEMORY", "CONNECTIONS", "PRICE", "AGE"]);
+    assert_eq!(header(&["plan", "-o", "wide"]), ["NAME", "CPU", "MEMORY", "CONNECTIONS", "PRICE", "CURRENCY", "AGE"]);
     let columns = ["NAME", "READY", "REASON", "REGION", "TENANTS", "CAPACITY", "SERVER", "AGE"];
     assert_eq!(header(&["dbs"]), columns);
     assert_eq!(header(&["dbs", "-o", "wide"]), [&columns[..], &["HOST", "MESSAGE"]].concat());
