@@ -60,6 +60,8 @@ pub async fn compose(options: Options) -> Result<(), Failure> {
     // Browsers take every name below localhost for this machine, so the product serves the name that it was told it has.
     manifests.change_blueprints(|blueprint| {
         blueprint.base_domain = "localhost".to_owned();
+        let is_deployment = |kind: &str, version: &str| kind == Kind::DEPLOYMENT.kind && version == Kind::DEPLOYMENT.api_version();
+        blueprint.extras.retain(|extra| is_deployment(&extra.kind, &extra.api_version));
         if let Some(ingress) = &mut blueprint.ingress {
             (ingress.tls, ingress.port) = (None, Some(options.port));
         }

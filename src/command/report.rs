@@ -13,6 +13,7 @@ use std::io::{Seek, Write};
 use std::path::PathBuf;
 use tenantry::api::Tenant;
 use tenantry::inspect::{Redactor, State, cause};
+use tenantry::instance::render::DATABASE_SECRET;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -48,8 +49,8 @@ const NAMED: [(&str, &str, &str, &str); 4] = [
     ("tenantry.dev", "v1alpha1", "DatabaseServer", "databaseservers"),
 ];
 
-/// Keys of Secrets whose values are no secret, but words that are everywhere.
-const PUBLIC: [&str; 8] = ["username", "user", "host", "port", "dbname", "database", "ca.crt", "tls.crt"];
+/// Keys of the Secrets that the operator writes and reads whose values are no secret, but words that are everywhere.
+const PUBLIC: [&str; 5] = ["username", "host", "port", "dbname", "ca.crt"];
 
 /// What the operator consists of.
 const OF_OPERATOR: [(&str, &str, &str, &str); 3] =
@@ -101,8 +102,7 @@ pub async fn report(options: Options) -> Result<(), Failure> {
 
 async fn write(client: &Client, tenant: &Tenant, operator: &str, file: impl Write + Seek) -> Result<(), Failure> {
     let namespace = tenant.status.as_ref().and_then(|status| status.namespace.clone());
-    let namespaces: Vec<_> = namespace.as_deref().into_iter().chain([operator]).collect();
-    let (redactor, left_out) = redactor(client, &namespaces).await;
+    let (redactor, left_out) = redactor(client, namespace.as_deref(), operator).await;
     let mut bundle = Bundle { zip: ZipWriter::new(file), redactor, left_out };
     let found = look(client, tenant.clone()).await;
     bundle.add("screen.txt", &screen(&found, true, jiff::Timestamp::now(), Style::default()))?;
@@ -149,13 +149,17 @@ async fn write(client: &Client, tenant: &Tenant, operator: &str, file: impl Writ
 }
 
 /// Knows the values of all Secrets of these namespaces, and says where it doesn't.
-async fn redactor(client: &Client, namespaces: &[&str]) -> (Redactor, Vec<String>) {
+async fn redactor(client: &Client, namespace: Option<&str>, operator: &str) -> (Redactor, Vec<String>) {
     let (mut values, mut unknown) = (Vec::new(), Vec::new());
-    for namespace in namespaces {
+    for namespace in namespace.iter().chain([&operator]) {
         match Api::<Secret>::namespaced(client.clone(), namespace).list(&ListParams::default()).await {
             Ok(list) => {
-                let data = list.items.into_iter().flat_map(|secret| secret.data.unwrap_or_default());
-                values.extend(data.filter(|(key, _)| !PUBLIC.contains(&key.as_str())).map(|(_, value)| value.0));
+                for secret in list.items {
+                    // What somebody else keeps under the same key may be anything.
+                    let is_known = secret.name_any() == DATABASE_SECRET || *namespace == operator;
+                    let data = secret.data.unwrap_or_default().into_iter();
+                    values.extend(data.filter(|(key, _)| !(is_known && PUBLIC.contains(&key.as_str()))).map(|(_, value)| value.0));
+                }
             }
             Err(error) => {
                 let why = format!("Secrets of {namespace}, so their values were not searched for in what is here: {error}");

@@ -60,7 +60,7 @@ async fn a_report_tells_all_but_secrets() {
         |kind: &str, api: &str, name: &str| json!({"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": namespace}});
     let mut secret = own("Secret", "v1", "mine");
     secret["stringData"] = json!({
-        "a": c(12), "b": c(13), "c": c(14), "d": c(15), "e": format!("first\n{}\n", c(16)),
+        "database": c(12), "b": c(13), "c": c(14), "d": c(15), "e": format!("first\n{}\n", c(16)),
         // The log that every simulated pod has.
         "f": simulated_log().trim(),
     });
@@ -142,7 +142,11 @@ async fn a_notebook_gets_the_instance_with_secrets_of_its_own() {
         {"name": "api", "command": ["api"], "port": 9000, "expose": {"path": "/api"}},
         {"name": "redis", "image": "redis:7.4", "port": 6379},
     ]);
-    let blueprint = world.blueprint(json!({"components": more})).await;
+    let cron = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"},
+        "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "nightly", "image": "busybox"}]}}}}},
+    });
+    let blueprint = world.blueprint(json!({"components": more, "extras": [cron]})).await;
     let tenant = Tenant::new("noted").with(json!({"blueprint": blueprint, "settings": {"LANGUAGE_CODE": "de"}})).create_in(&world).await;
     tenant.ready().await;
     let composed = tenantry(&["compose", &tenant.name, "--port", "8123"]).await;
@@ -167,6 +171,7 @@ async fn a_notebook_gets_the_instance_with_secrets_of_its_own() {
     assert_eq!(web["depends_on"]["migrate"]["condition"], "service_completed_successfully");
     assert_eq!(services["migrate"]["depends_on"]["database"]["condition"], "service_healthy");
     assert_eq!(services["redis"]["image"], "redis:7.4");
+    assert!(services["nightly"].is_null(), "what is no Deployment is left out");
     let routes = project["configs"]["routes"]["content"].as_str().expect("paths lead to two components, so there is a proxy");
     assert!(routes.find("path /api /api/*").expect("a route") < routes.find("reverse_proxy web:8000").expect("a route"), "{routes}");
     assert_eq!(services["tenant-proxy"]["ports"][0]["published"], "8123");
