@@ -15,6 +15,7 @@ pub mod database;
 pub mod inspect;
 pub mod instance;
 pub mod lease;
+pub mod random;
 pub mod release;
 pub mod shards;
 pub mod telemetry;

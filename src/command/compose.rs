@@ -9,8 +9,6 @@ use super::{Failure, note, print};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
-use rand::RngExt;
-use rand::distr::Alphanumeric;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +16,7 @@ use tenantry::database::generate_password;
 use tenantry::instance::quantity::thousandths;
 use tenantry::instance::render::{self, Kind, Object, Rendered, Serving};
 use tenantry::instance::{Component, Instance, Settings};
+use tenantry::random::letters;
 
 /// Options of `kubectl tenantry compose`.
 #[derive(clap::Args, Debug)]
@@ -110,8 +109,7 @@ struct Secrets {
 
 impl Secrets {
     fn new(instance: &Instance) -> Self {
-        let letters = |length: u32| rand::rng().sample_iter(Alphanumeric).take(length as usize).map(char::from).collect();
-        let generated = instance.generated_secrets.iter().map(|secret| (secret.env.clone(), letters(secret.generate.length)));
+        let generated = instance.generated_secrets.iter().map(|secret| (secret.env.clone(), letters(secret.generate.length as usize)));
         Self { password: generate_password(), generated: generated.collect() }
     }
 }

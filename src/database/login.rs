@@ -1,7 +1,5 @@
 //! A login's name and password. The password never leaves this process in clear: the server is given a SCRAM verifier.
 
-use rand::RngExt;
-use rand::distr::Alphanumeric;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -38,7 +36,7 @@ impl Login {
 
 /// A new password: letters and digits, so that it needs no escape in a URL.
 pub fn generate_password() -> String {
-    rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect()
+    crate::random::letters(PASSWORD_LENGTH)
 }
 
 /// Whether it has the form of those that [`generate_password`] makes.

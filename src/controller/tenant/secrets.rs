@@ -9,11 +9,10 @@ use crate::database::{Login, generate_password, is_password};
 use crate::instance::names::{NAMESPACE_PREFIX, TenantName, login_number};
 use crate::instance::render::{self, DatabaseLogin, Kind, Object, ObjectKey, SecretContent};
 use crate::instance::{Instance, digest};
+use crate::random::letters;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kube::ResourceExt;
-use rand::RngExt;
-use rand::distr::Alphanumeric;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -124,10 +123,8 @@ async fn generated(pass: &Pass<'_>, instance: &Instance) -> Result<SecretContent
     let mut content = SecretContent(BTreeMap::new());
     let values = found.as_ref().map(content_of).unwrap_or_default();
     for secret in &instance.generated_secrets {
-        let value =
-            values.0.get(&secret.env).filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| {
-                rand::rng().sample_iter(Alphanumeric).take(usize::try_from(secret.generate.length).unwrap_or(50)).collect()
-            });
+        let kept = values.0.get(&secret.env).filter(|value| !value.is_empty()).cloned();
+        let value = kept.unwrap_or_else(|| letters(usize::try_from(secret.generate.length).unwrap_or(50)).into_bytes());
         content.0.insert(secret.env.clone(), value);
     }
     write(pass, &render::generated_secret(instance, &content), found).await?;
