@@ -25,6 +25,7 @@ async fn act() -> ExitCode {
         Command::Tree(options) => command::tree::tree(options).await.map(done),
         Command::Trace(options) => command::tree::trace(options).await.map(done),
         Command::Onboard(options) => command::onboard::onboard(options).await,
+        Command::Diff(options) => Ok(command::diff::diff(options).await),
         Command::Events(options) => command::events::events(options).await.map(done),
         Command::Logs(options) => command::pass_on::logs(options).await.map(done),
         Command::Exec(options) => command::pass_on::exec(options).await.map(done),

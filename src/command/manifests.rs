@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tenantry::api::blueprint::BlueprintSpec;
 use tenantry::api::release::{ReleaseImage, ReleaseStatus, WaveStatus};
 use tenantry::api::{Blueprint, DatabaseServer, Plan, Release, Tenant, schema};
+use tenantry::controller::dry_run::OwnObjects;
 use tenantry::instance::resolve::{Inputs, resolve};
 use tenantry::instance::{Instance, Settings, placement};
 use tenantry::release::{Lot, snapshot, target};
@@ -22,12 +23,14 @@ use tenantry::release::{Lot, snapshot, target};
 #[derive(Default)]
 pub struct Manifests {
     pub tenants: Vec<Tenant>,
-    blueprints: Vec<Blueprint>,
-    plans: Vec<Plan>,
-    servers: Vec<DatabaseServer>,
-    releases: Vec<Release>,
+    pub(super) blueprints: Vec<Blueprint>,
+    pub(super) plans: Vec<Plan>,
+    pub(super) servers: Vec<DatabaseServer>,
+    pub(super) releases: Vec<Release>,
     /// Blueprints as they stood, by the UID of the release.
     snapshots: HashMap<String, Blueprint>,
+    /// All of our own kinds in the files, as they were written.
+    pub(super) documents: Vec<Value>,
     /// What is wrong, with file and place.
     problems: Vec<String>,
 }
@@ -63,6 +66,20 @@ impl Manifests {
     /// Where there is no such tenant, or where something may not be read.
     pub async fn of_cluster(client: &Client, name: &str, namespace: &str) -> Result<Self, Failure> {
         let tenant = super::get::find(client, name).await?;
+        Ok(Self { tenants: vec![tenant], ..Self::of_all_tenants(client, namespace).await? })
+    }
+
+    /// Reads all tenants of a cluster, and what they are drawn from.
+    ///
+    /// # Errors
+    /// Where something may not be read.
+    pub async fn of_fleet(client: &Client, namespace: &str) -> Result<Self, Failure> {
+        let tenants = Api::all(client.clone()).list(&ListParams::default()).await?.items;
+        Ok(Self { tenants, ..Self::of_all_tenants(client, namespace).await? })
+    }
+
+    /// What tenants of a cluster have in common.
+    async fn of_all_tenants(client: &Client, namespace: &str) -> Result<Self, Failure> {
         let all = ListParams::default();
         let (blueprints, plans, servers, releases) =
             (Api::all(client.clone()), Api::all(client.clone()), Api::all(client.clone()), Api::all(client.clone()));
@@ -70,14 +87,26 @@ impl Manifests {
         let (blueprints, plans, servers, releases, revisions) =
             tokio::try_join!(blueprints.list(&all), plans.list(&all), servers.list(&all), releases.list(&all), revisions.list(&all))?;
         Ok(Self {
-            tenants: vec![tenant],
             blueprints: blueprints.items,
             plans: plans.items,
             servers: servers.items,
             releases: releases.items,
             snapshots: revisions.items.into_iter().filter_map(snapshot::read).collect(),
-            problems: Vec::new(),
+            ..Self::default()
         })
+    }
+
+    /// All of it as the operator would find it. A release without a status is taken for the end of its way, as in [`Self::instance`].
+    pub fn into_own_objects(self) -> OwnObjects {
+        let Self { tenants, blueprints, plans, servers, releases, mut snapshots, .. } = self;
+        let now = jiff::Timestamp::now();
+        let known: Vec<_> = releases.iter().map(Release::revision).collect();
+        let releases: Vec<_> = at_their_ends(&releases, now).collect();
+        for (release, _) in releases.iter().zip(&known).filter(|(_, revision)| revision.is_none()) {
+            let blueprint = blueprints.iter().find(|blueprint| blueprint.name_any() == release.spec.blueprint);
+            snapshots.extend(release.uid().zip(blueprint.cloned()));
+        }
+        OwnObjects { tenants, blueprints, plans, servers, releases, snapshots }
     }
 
     /// The tenant of this name.
@@ -164,6 +193,7 @@ impl Manifests {
                 return;
             }
         };
+        self.documents.push(document);
         let taken = match kind.as_str() {
             "Tenant" => take(&mut self.tenants, admitted),
             "Blueprint" => take(&mut self.blueprints, admitted),
@@ -193,9 +223,7 @@ impl Manifests {
     fn running(&self, tenant: &Tenant) -> Result<Running<'_>, Failure> {
         let name = &tenant.spec.blueprint;
         let now = jiff::Timestamp::now();
-        let last = self.releases.iter().filter_map(Release::revision).max().unwrap_or_default();
-        let numbered = self.releases.iter().zip(last + 1..).map(|(release, next)| Arc::new(arrived(release, next, now)));
-        let releases = target::ordered(numbered, name);
+        let releases = target::ordered(at_their_ends(&self.releases, now).map(Arc::new), name);
         let target = target::target(tenant, &releases, now);
         let kept = |release: &Release| {
             let is_of_cluster = self.releases.iter().any(|known| known.name_any() == release.name_any() && known.revision().is_some());
@@ -252,6 +280,12 @@ impl Manifests {
 
 fn missing(tenant: &Tenant, kind: &str, name: &str) -> String {
     format!("tenant {} names the {kind} {name}, which is in none of the files: add it with -f", tenant.name_any())
+}
+
+/// The releases, each numbered, and once it has come to everybody.
+fn at_their_ends(releases: &[Release], now: jiff::Timestamp) -> impl Iterator<Item = Release> {
+    let last = releases.iter().filter_map(Release::revision).max().unwrap_or_default();
+    releases.iter().zip(last + 1..).map(move |(release, next)| arrived(release, next, now))
 }
 
 /// The release once it has come to everybody, unless it says itself how far it is. One that is paused from the beginning comes to nobody.

@@ -1,5 +1,6 @@
 //! What the program can be told to do.
 
+mod apply;
 pub mod change;
 pub mod check;
 mod cluster;
@@ -8,6 +9,7 @@ pub mod compose;
 pub mod cost;
 pub mod crd;
 pub mod delete;
+pub mod diff;
 pub mod events;
 mod follow;
 pub mod get;
@@ -71,6 +73,8 @@ pub enum Command {
     Open(open::Options),
     /// Make a tenant, and follow it until its page answers.
     Onboard(onboard::Options),
+    /// What the operator would do once manifests are applied: objects and SQL.
+    Diff(diff::Options),
     /// Take a tenant out of service. Its data stays.
     Suspend(change::Options),
     /// Bring a tenant back into service.

@@ -31,6 +31,16 @@ impl Style {
         self.paint(2, text)
     }
 
+    /// What would be there.
+    pub fn added(self, text: &str) -> String {
+        self.paint(32, text)
+    }
+
+    /// What would be gone, or is in the way.
+    pub fn removed(self, text: &str) -> String {
+        self.paint(31, text)
+    }
+
     /// The sign and colour of what a tenant is at.
     pub fn state(self, state: State, text: &str) -> String {
         let (sign, colour) = match state {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod context;
+pub mod dry_run;
 mod grants;
 mod holdings;
 mod hosts;

@@ -6,7 +6,7 @@ use super::queue::Urgency;
 use crate::api::conditions::{self, Verdict};
 use crate::api::database_server::{DatabaseServerStatus, TlsMode as ApiTlsMode};
 use crate::api::{DatabaseServer, labels};
-use crate::database::{Address, DatabaseError, Server, ServerFacts, TlsMode};
+use crate::database::{Address, DatabaseError, DryRun, Server, ServerFacts, TlsMode};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::reflector::ObjectRef;
@@ -59,6 +59,8 @@ pub struct Servers {
     inner: Mutex<Inner>,
     /// Woken when there is news for [`keep_checking`].
     news: Notify,
+    /// Where nothing may be changed, what would be is noted there.
+    dry_run: Option<Arc<DryRun>>,
 }
 
 #[derive(Default)]
@@ -84,6 +86,11 @@ impl Inner {
 }
 
 impl Servers {
+    /// Servers on which nothing is changed.
+    pub fn in_dry_run(dry_run: Arc<DryRun>) -> Self {
+        Self { dry_run: Some(dry_run), ..Self::default() }
+    }
+
     /// Its manifest changed, so it is looked at anew.
     pub fn changed(&self, name: &str) {
         let mut inner = self.lock();
@@ -135,7 +142,12 @@ impl Servers {
             return Ok(known.clone());
         }
         let (address, authority) = address(context, server).await?;
-        let reachable = Reachable { server: Server::new(address), authority };
+        let server = Server::new(address);
+        let server = match &self.dry_run {
+            Some(dry_run) => server.in_dry_run(dry_run.clone()),
+            None => server,
+        };
+        let reachable = Reachable { server, authority };
         Ok(self.lock().known.entry(name).or_insert(reachable).clone())
     }
 

@@ -7,6 +7,7 @@
 //! [`Server::verify`] does the first half for all tenants of a server with a handful of statements; [`Server::ensure`] the whole for one.
 //! The identity of what belongs to a tenant is a comment on its owner role; what has no such comment isn't ours and is never touched.
 
+mod dry_run;
 mod ensure;
 mod error;
 mod identifier;
@@ -17,6 +18,7 @@ mod remove;
 mod session;
 mod survey;
 
+pub use dry_run::DryRun;
 pub use error::DatabaseError;
 pub use login::{Login, generate_password, is_password};
 pub use plan::{Change, plan};
@@ -80,17 +82,31 @@ pub struct Server {
     /// The first number of the server's version; 0 before the first session.
     version: Arc<AtomicU32>,
     fence: Option<Fence>,
+    dry_run: Option<Arc<DryRun>>,
 }
 
 impl Server {
     /// A server at this address. Nothing is sent before it is asked for something.
     pub fn new(address: Address) -> Self {
-        Self { address: Arc::new(address), statements: Arc::default(), making: Arc::default(), version: Arc::default(), fence: None }
+        Self {
+            address: Arc::new(address),
+            statements: Arc::default(),
+            making: Arc::default(),
+            version: Arc::default(),
+            fence: None,
+            dry_run: None,
+        }
     }
 
-    /// The same server, to which no change is sent once the fence has closed.
+    /// The same server, to which no change is sent once the fence has closed; in a dry run none is sent at all.
     pub fn behind(&self, fence: Fence) -> Self {
+        let fence = if self.dry_run.is_some() { Fence::shut() } else { fence };
         Self { fence: Some(fence), ..self.clone() }
+    }
+
+    /// The same server, to which no change is sent: what [`Server::ensure`] would do is noted.
+    pub fn in_dry_run(self, dry_run: Arc<DryRun>) -> Self {
+        Self { fence: Some(Fence::shut()), dry_run: Some(dry_run), ..self }
     }
 
     /// Statements sent so far.
@@ -111,7 +127,10 @@ impl Server {
     /// # Errors
     /// Where it can't be reached, or something there isn't the tenant's own.
     pub async fn ensure(&self, desired: &DesiredDatabase) -> Result<Vec<Change>, DatabaseError> {
-        ensure::ensure(self, desired).await
+        match &self.dry_run {
+            Some(dry_run) => dry_run.ensure(self, desired).await,
+            None => ensure::ensure(self, desired).await,
+        }
     }
 
     /// What differs from what is wanted, for each tenant by its owner: nothing where all is as it should be, else the changes that
@@ -167,10 +186,9 @@ impl Server {
             Err(error) if error.is_missing_database() => {}
             result => return result,
         }
-        // Nobody can have put anything into template0, nor be connected to it, which would keep it from being copied.
-        let sql = format!("CREATE DATABASE {} TEMPLATE template0", identifier::identifier(shared));
+        let make = Change::make_shared_database(shared);
         let session = self.open("postgres").await?;
-        match session.execute(&format!("create database {shared}"), &sql).await {
+        match session.execute(&make.doing, make.sql()).await {
             Err(error) if !error.is_conflict() => return Err(error),
             Err(_) => {}
             Ok(()) => {

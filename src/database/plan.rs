@@ -19,6 +19,8 @@ pub struct Change {
     pub(super) action: Action,
     /// What an admin has to run, where the operator may not.
     pub(super) by_admin: Option<String>,
+    /// What of the statement nobody may see.
+    secret: Option<String>,
 }
 
 /// How a change is made.
@@ -38,7 +40,35 @@ pub(super) enum Action {
 
 impl Change {
     fn new(doing: impl Into<String>, action: Action) -> Self {
-        Self { doing: doing.into(), action, by_admin: None }
+        Self { doing: doing.into(), action, by_admin: None, secret: None }
+    }
+
+    /// Makes the database that tenants share. Nobody can have put anything into template0, nor be connected to it, which would keep it from being
+    /// copied.
+    pub(super) fn make_shared_database(name: &str) -> Self {
+        let sql = format!("CREATE DATABASE {} TEMPLATE template0", identifier(name));
+        Self::new(format!("create database {name}"), Action::Alone(sql))
+    }
+
+    /// The statements; none for what takes more than statements.
+    pub(super) fn sql(&self) -> &str {
+        match &self.action {
+            Action::Statement(sql) | Action::AsOwner(sql) | Action::Inside(sql) | Action::Alone(sql) => sql,
+            Action::DropLogin(_) => "",
+        }
+    }
+
+    /// The statements as they can be shown: without what the server keeps of a password.
+    pub fn shown(&self) -> String {
+        match (&self.action, &self.secret) {
+            (Action::DropLogin(login), _) => format!("DROP ROLE {}", identifier(login)),
+            (_, Some(secret)) => self.sql().replace(secret, "'[secret]'"),
+            (_, None) => self.sql().to_owned(),
+        }
+    }
+
+    fn hiding(self, secret: String) -> Self {
+        Self { secret: Some(secret), ..self }
     }
 
     fn or_by_admin(self, statement: impl Into<String>) -> Self {
@@ -269,8 +299,9 @@ fn plan_login(desired: &DesiredDatabase, tenant: &ObservedTenant, server: &Obser
     let identity = LoginIdentity { tenantry_login_of: owner.clone(), fingerprint: login.fingerprint() };
     let mut changes = Vec::new();
     if observed.is_none() {
-        let options = format!("LOGIN CONNECTION LIMIT {connection_limit} PASSWORD {}", literal(&login.verifier()));
-        changes.push(Change::new(format!("create login {}", login.name), Action::Statement(create_role(&login.name, &options))));
+        let verifier = literal(&login.verifier());
+        let sql = create_role(&login.name, &format!("LOGIN CONNECTION LIMIT {connection_limit} PASSWORD {verifier}"));
+        changes.push(Change::new(format!("create login {}", login.name), Action::Statement(sql)).hiding(verifier));
     }
     if observed.is_some_and(|observed| observed.above) {
         changes.push(take_above(&login.name));
@@ -281,8 +312,9 @@ fn plan_login(desired: &DesiredDatabase, tenant: &ObservedTenant, server: &Obser
         changes.push(Change::new(format!("set the limits of login {}", login.name), Action::Statement(sql)));
     }
     if observed.is_some_and(|role| !known(role) || !role.login) {
-        let sql = format!("ALTER ROLE {role} PASSWORD {}", literal(&login.verifier()));
-        changes.push(Change::new(format!("set the password of login {}", login.name), Action::Statement(sql)));
+        let verifier = literal(&login.verifier());
+        let sql = format!("ALTER ROLE {role} PASSWORD {verifier}");
+        changes.push(Change::new(format!("set the password of login {}", login.name), Action::Statement(sql)).hiding(verifier));
     }
     if !observed.is_some_and(known) {
         changes.push(comment_on_role(&login.name, &identity.comment(), "this tenant's login"));
@@ -517,6 +549,20 @@ mod tests {
             ..ObservedServer::default()
         };
         Observed { server, tenants: [(name.clone(), tenant)].into() }
+    }
+
+    #[test]
+    fn what_the_server_keeps_of_a_password_is_never_shown() {
+        let desired = desired(true);
+        let mut locked = whole(&desired);
+        locked.tenants.values_mut().flat_map(|tenant| tenant.logins.values_mut()).for_each(|login| login.login = false);
+        for observed in [Observed::default(), locked] {
+            let changes = plan(&desired, &observed).unwrap();
+            assert!(changes.iter().any(|change| change.sql().contains("SCRAM-SHA-256")), "a password is set");
+            let shown: Vec<_> = changes.iter().map(Change::shown).collect();
+            assert!(shown.iter().any(|statement| statement.contains("PASSWORD '[secret]'")), "{shown:?}");
+            assert!(!shown.iter().any(|statement| statement.contains("SCRAM")), "{shown:?}");
+        }
     }
 
     fn told(desired: &DesiredDatabase, observed: &Observed) -> Vec<String> {

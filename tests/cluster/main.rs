@@ -10,6 +10,7 @@ mod away;
 mod command_line;
 mod database;
 mod deletion;
+mod diff;
 mod drift;
 mod gitops;
 mod hosts;

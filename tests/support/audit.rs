@@ -29,6 +29,8 @@ pub struct Request {
     pub accepted: bool,
     /// Which of the operators asked.
     pub by: String,
+    /// Whether it only asked what would come of it.
+    pub is_dry_run: bool,
     /// As what it wrote, where it applied something.
     pub field_manager: String,
     /// When the API server got the request, and when it had answered.
@@ -39,7 +41,7 @@ pub struct Request {
 impl Request {
     /// Whether it changed something.
     pub fn is_write(&self) -> bool {
-        self.accepted && self.asks_to_write()
+        self.accepted && !self.is_dry_run && self.asks_to_write()
     }
 
     pub fn asks_to_write(&self) -> bool {
@@ -100,6 +102,7 @@ impl Audit {
                     name: text(&object["name"]),
                     accepted: entry["responseStatus"]["code"].as_u64().is_some_and(|code| code < 400),
                     by: identity(&text(&entry["userAgent"])),
+                    is_dry_run: text(&entry["requestURI"]).contains("dryRun=All"),
                     field_manager: field_manager(&text(&entry["requestURI"])),
                     began: time(&entry["requestReceivedTimestamp"]),
                     ended: time(&entry["stageTimestamp"]),

@@ -64,8 +64,7 @@ impl TenantToBe {
     /// Creates it.
     pub async fn create_in(self, world: &World) -> Tenant {
         world.create(&self.manifest).await;
-        let name = self.manifest["metadata"]["name"].as_str().expect("a name").to_owned();
-        Tenant { world: world.clone(), namespace: format!("tenant-{name}"), name }
+        Tenant::of(world, &self.manifest)
     }
 
     /// Creates it and waits until it is ready.
@@ -77,6 +76,12 @@ impl TenantToBe {
 }
 
 impl Tenant {
+    /// The one of this manifest.
+    pub fn of(world: &World, manifest: &Value) -> Self {
+        let name = manifest["metadata"]["name"].as_str().expect("a name").to_owned();
+        Self { world: world.clone(), namespace: format!("tenant-{name}"), name }
+    }
+
     /// The Tenant as it is.
     pub async fn get(&self) -> Value {
         self.world.get("Tenant", None, &self.name).await

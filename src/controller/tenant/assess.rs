@@ -47,6 +47,15 @@ pub struct Stop {
     message: String,
     /// When to look again, where nothing tells of the end.
     look_again: Option<Duration>,
+    /// The object of our own kinds that isn't there.
+    missing: Option<ObjectRef>,
+}
+
+/// An object of our own kinds, which are in no namespace.
+#[derive(Clone, Debug)]
+pub struct ObjectRef {
+    pub kind: &'static str,
+    pub name: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,22 +74,25 @@ impl Stop {
     }
 
     pub fn stalled_at(step: Step, reason: &str, message: impl Into<String>) -> Self {
-        Self { step, kind: StopKind::Stalled, reason: reason.to_owned(), message: message.into(), look_again: None }
+        Self { step, kind: StopKind::Stalled, reason: reason.to_owned(), message: message.into(), look_again: None, missing: None }
     }
 
     pub fn failed(step: Step, reason: &str, message: impl Into<String>) -> Self {
-        Self { step, kind: StopKind::Failed, reason: reason.to_owned(), message: message.into(), look_again: None }
+        Self { step, kind: StopKind::Failed, reason: reason.to_owned(), message: message.into(), look_again: None, missing: None }
     }
 
     pub fn waiting(step: Step, reason: &str, message: impl Into<String>) -> Self {
-        Self { step, kind: StopKind::Waiting, reason: reason.to_owned(), message: message.into(), look_again: None }
+        Self { step, kind: StopKind::Waiting, reason: reason.to_owned(), message: message.into(), look_again: None, missing: None }
     }
 
-    pub fn missing(kind: &str, name: &str) -> Self {
-        Self::stalled(
-            &format!("{kind}Missing"),
-            format!("{kind} {name} doesn't exist: create it, or name another; what runs goes on running"),
-        )
+    pub fn missing(kind: &'static str, name: &str) -> Self {
+        let message = format!("{kind} {name} doesn't exist: create it, or name another; what runs goes on running");
+        Self { missing: Some(ObjectRef { kind, name: name.to_owned() }), ..Self::stalled(&format!("{kind}Missing"), message) }
+    }
+
+    /// What it says isn't there.
+    pub fn is_for_want_of(&self) -> Option<&ObjectRef> {
+        self.missing.as_ref()
     }
 
     /// Another process decides, and tells by the Tenant's status.

@@ -100,6 +100,11 @@ impl Memory {
         self.lock().get(uid).is_some_and(|remembered| remembered.database_seen)
     }
 
+    /// The tenant's database is looked at by itself, and not with all others of its server.
+    pub(super) fn look_at_database(&self, uid: &str) {
+        self.update(uid, |remembered| remembered.database_seen = true);
+    }
+
     /// The tenant's database has to be looked at.
     pub fn doubt_database(&self, uid: &str) {
         self.update(uid, |remembered| remembered.database = None);

@@ -3,6 +3,7 @@
 mod assess;
 mod database;
 mod delete;
+mod dry_run;
 #[cfg(test)]
 #[allow(clippy::expect_used, clippy::print_stderr)] // it is a test's: a panic is how a failure is told
 #[path = "../../../tests/support/fuzzing.rs"]
@@ -13,6 +14,7 @@ mod probe;
 mod secrets;
 mod status;
 
+pub use dry_run::foresee;
 pub use memory::Memory;
 
 use super::apply::{Applier, Written};
@@ -28,15 +30,18 @@ use crate::instance::render::{self, Kind, Object, ObjectKey, Rendered, Serving};
 use crate::instance::resolve::{Inputs, hosts, resolve};
 use crate::instance::{Database, Instance};
 use crate::release::windows::{self, Leave};
-use assess::{Assessment, Step, Stop};
+use assess::{Assessment, ObjectRef, Step, Stop};
 use futures::stream::{self, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt};
+use kube::core::ClusterResourceScope;
+use kube::runtime::reflector;
+use kube::{Api, Client, Resource, ResourceExt};
 use migrate::Migration;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -54,6 +59,14 @@ pub enum ReconcileError {
     /// It stopped at something that may pass.
     #[error("{0}")]
     Stopped(Stop),
+    /// Something that it names is there, and the watch has yet to bring it.
+    #[error("{kind} {name} is there, but no watch has brought it yet")]
+    Unseen {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// The Tenant itself can't be written.
     #[error(transparent)]
     Kube(#[from] kube::Error),
@@ -64,7 +77,7 @@ pub enum ReconcileError {
 /// # Errors
 /// Where it is worth trying again soon.
 pub async fn reconcile(context: &Context, holding: &Holding, name: &str) -> Result<Option<Duration>, ReconcileError> {
-    let Some(tenant) = context.stores.tenants.get(&ObjectRef::new(name)) else { return Ok(None) };
+    let Some(tenant) = context.stores.tenants.get(&reflector::ObjectRef::new(name)) else { return Ok(None) };
     let tenant = context.memory.newest(tenant);
     let pass = Pass::new(context, holding, &tenant);
     if tenant.metadata.deletion_timestamp.is_some() {
@@ -83,6 +96,9 @@ pub async fn reconcile(context: &Context, holding: &Holding, name: &str) -> Resu
     let stop = pass.run(&mut assessment).await.err();
     if let Some(soon) = pass.is_granted_soon(stop.as_ref()) {
         return Ok(Some(soon));
+    }
+    if let Some(ObjectRef { kind, name }) = pass.is_yet_to_be_seen(stop.as_ref()).await {
+        return Err(ReconcileError::Unseen { kind, name });
     }
     if let Some(stop) = &stop {
         pass.look_at_what_runs(&mut assessment);
@@ -128,6 +144,16 @@ struct Pass<'a> {
     made_namespace: OnceLock<()>,
 }
 
+/// What a pass has made.
+struct Made {
+    instance: Instance,
+    /// What serves, and all else that is wanted.
+    rendered: Rendered,
+    server: Option<Arc<DatabaseServer>>,
+    secrets: secrets::Known,
+    migration: Migration,
+}
+
 impl<'a> Pass<'a> {
     fn new(context: &'a Context, holding: &'a Holding, tenant: &'a Tenant) -> Self {
         Self { context, holding, tenant, uid: tenant.uid().unwrap_or_default(), let_in: OnceLock::new(), made_namespace: OnceLock::new() }
@@ -164,6 +190,20 @@ impl<'a> Pass<'a> {
     }
 
     async fn run(&self, assessment: &mut Assessment) -> Result<(), Stop> {
+        let made = self.make(assessment).await?;
+        let objects = self.context.inventory.of(made.instance.name.as_str());
+        assessment.workloads(Some(&made.rendered), &objects);
+        if made.migration.is_done() {
+            assessment.serves(made.instance.version.as_str());
+        }
+        assessment.routes(&made.rendered, &objects, &made.instance);
+        probe::probe(self.context, &made.instance, assessment).await;
+        database::retire_logins(self, &made.instance, made.server.as_deref(), &made.secrets, assessment).await;
+        made.migration.into_result()
+    }
+
+    /// Makes all that is wanted, as far as it can be now, and takes away what isn't wanted any more.
+    async fn make(&self, assessment: &mut Assessment) -> Result<Made, Stop> {
         let (running, plan) = (self.running()?, self.plan()?);
         assessment.release(running.release.as_deref(), jiff::Timestamp::now());
         self.hosts(&running.blueprint)?;
@@ -201,16 +241,7 @@ impl<'a> Pass<'a> {
         self.apply_all(&rendered.workloads).await?;
         self.apply_all(&rendered.routes).await?;
         self.prune(&rendered, served.as_ref(), &migration).await?;
-
-        let objects = self.context.inventory.of(instance.name.as_str());
-        assessment.workloads(Some(&rendered), &objects);
-        if migration.is_done() {
-            assessment.serves(instance.version.as_str());
-        }
-        assessment.routes(&rendered, &objects, &instance);
-        probe::probe(self.context, &instance, assessment).await;
-        database::retire_logins(self, &instance, server.as_deref(), &secrets, assessment).await;
-        migration.into_result()
+        Ok(Made { instance, rendered, server, secrets, migration })
     }
 
     /// What runs goes on running when a pass stops early, and the conditions say so.
@@ -242,7 +273,7 @@ impl<'a> Pass<'a> {
 
     fn plan(&self) -> Result<Arc<Plan>, Stop> {
         let name = &self.tenant.spec.plan;
-        self.context.stores.plans.get(&ObjectRef::new(name)).ok_or_else(|| Stop::missing("Plan", name))
+        self.context.stores.plans.get(&reflector::ObjectRef::new(name)).ok_or_else(|| Stop::missing("Plan", name))
     }
 
     fn resolve(&self, running: &Running, plan: &Plan, server: Option<&DatabaseServer>) -> Result<Instance, Stop> {
@@ -292,7 +323,8 @@ impl<'a> Pass<'a> {
             None if self.context.holdings.is_alone() => self.context.place(self.tenant)?,
             None => self.granted_place()?,
         };
-        let server = self.context.stores.servers.get(&ObjectRef::new(&name)).ok_or_else(|| Stop::missing("DatabaseServer", &name))?;
+        let server =
+            self.context.stores.servers.get(&reflector::ObjectRef::new(&name)).ok_or_else(|| Stop::missing("DatabaseServer", &name))?;
         self.in_region(&server)?;
         Ok(server)
     }
@@ -345,6 +377,25 @@ impl<'a> Pass<'a> {
             self.context.memory.update(&self.uid, |remembered| remembered.asked_at = since);
         }
         GRANTED_WITHIN.checked_sub(since?.elapsed())
+    }
+
+    /// What the pass says is missing, if it is there. A watch may have been interrupted, as when kinds were just installed; nobody is told that
+    /// something doesn't exist before the API server was asked.
+    async fn is_yet_to_be_seen(&self, stop: Option<&Stop>) -> Option<ObjectRef> {
+        async fn is_there<K>(client: Client, name: &str) -> bool
+        where
+            K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+        {
+            Api::<K>::all(client).get_metadata_opt(name).await.is_ok_and(|found| found.is_some())
+        }
+        let missing = stop?.is_for_want_of()?;
+        let client = self.context.reader.clone();
+        let is_there = match missing.kind {
+            "Blueprint" => is_there::<Blueprint>(client, &missing.name).await,
+            "Plan" => is_there::<Plan>(client, &missing.name).await,
+            _ => is_there::<DatabaseServer>(client, &missing.name).await,
+        };
+        is_there.then(|| missing.clone())
     }
 
     /// A database server, to which nothing is sent once the fence has closed.

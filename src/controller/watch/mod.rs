@@ -116,7 +116,7 @@ impl Lists {
 }
 
 /// The kinds of instances' objects that this cluster knows.
-async fn kinds_of_this_cluster(context: &Context) -> Result<Vec<Kind>, StartError> {
+pub async fn kinds_of_this_cluster(context: &Context) -> Result<Vec<Kind>, StartError> {
     let mut wanted: Vec<_> = Kind::WATCHED.to_vec();
     wanted.extend(context.configuration.settings.extra_kinds.iter().filter(|kind| !Kind::WATCHED.contains(kind)).cloned());
     let groups = context.reader.list_api_groups().await?;
