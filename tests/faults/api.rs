@@ -141,10 +141,11 @@ impl Proxy {
         let upstream = Request::get(request.uri().clone()).body(Body::empty()).expect("a request");
         let answer = self.upstream.send(upstream).await.map_err(|_| Cut)?;
         let (head, body) = answer.into_parts();
-        let (_, lost_track) = self.traffic.watches();
+        let path = request.uri().path().to_owned();
+        let (_, lost_track) = self.traffic.watches(&path);
         let frames = body.into_data_stream().map_err(std::io::Error::other).boxed();
         let state =
-            Watch { traffic: self.traffic.clone(), frames, waiting: VecDeque::new(), partial: Vec::new(), lost_track, ended: false };
+            Watch { traffic: self.traffic.clone(), path, frames, waiting: VecDeque::new(), partial: Vec::new(), lost_track, ended: false };
         let lines = futures::stream::unfold(state, |mut watch| async move { watch.next().await.map(|line| (line, watch)) });
         let mut answer = Response::new(BodyExt::boxed_unsync(StreamBody::new(lines.map_ok(Frame::data))));
         *answer.status_mut() = head.status;
@@ -171,6 +172,7 @@ impl Proxy {
 /// A watch that is passed on.
 struct Watch {
     traffic: Arc<Traffic>,
+    path: String,
     frames: futures::stream::BoxStream<'static, Result<Bytes, std::io::Error>>,
     waiting: VecDeque<Bytes>,
     partial: Vec<u8>,
@@ -188,7 +190,7 @@ impl Watch {
             let released = traffic.watches.notified();
             let mut released = std::pin::pin!(released);
             released.as_mut().enable();
-            let (watches, lost_track) = traffic.watches();
+            let (watches, lost_track) = traffic.watches(&self.path);
             if lost_track != self.lost_track {
                 self.ended = true;
                 let gone = json!({"type": "ERROR", "object": {

@@ -296,6 +296,28 @@ impl Lane {
         settled.map(|_| ())
     }
 
+    /// The tenant comes to a plan of which no watch has told. Once it was asked for, nobody may have been told that it is missing.
+    pub async fn come_to_a_plan_that_no_watch_has_brought(&mut self) -> Result<(), String> {
+        self.traffic.begin(Vec::new(), self.version().await);
+        self.traffic.silence("/plans");
+        self.cluster.create(&manifest("Plan", "late", manifests::large())).await;
+        self.change_tenant(json!({"spec": {"plan": "late"}})).await;
+        wait_until("the plan is asked for", LIMIT, async || {
+            let asked = self.traffic.points().iter().any(|point| point.what.ends_with("/plans/late"));
+            if asked && self.traffic.quiet_for() >= QUIET { Ok(()) } else { Err(self.traffic.state()) }
+        })
+        .await;
+        let status = self.cluster.get("Tenant", None, &self.name).await["status"].to_string();
+        self.traffic.release();
+        let arrived = self.settle(Workload::LargerPlan, None).await;
+        self.delete_tenant().await;
+        self.settle(Workload::Delete, None).await?;
+        self.operator = None;
+        self.cluster.merge("Plan", None, "late", &json!({"metadata": {"finalizers": null}})).await;
+        self.cluster.delete("Plan", None, "late").await;
+        if status.contains("PlanMissing") { Err(status) } else { arrived.map(|_| ()) }
+    }
+
     async fn ask(&mut self, workload: Workload, plan: Vec<Planned>) {
         if workload == Workload::Create {
             self.operator = None;

@@ -82,10 +82,22 @@ fn next(left: &Left, workload: Workload) -> Option<(Point, Fault)> {
     left.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&workload)?.pop_front()
 }
 
-/// Whether anything is left to be tried between a tenant's creation and its deletion.
-fn some_between(left: &Left) -> bool {
+/// The part of a life in which something is left to be tried, and what that can't be without: all that came before it when it was rehearsed, unless it
+/// was taken back by then. What takes something back comes with it.
+fn stages(left: &Left, life: &[Workload]) -> Vec<Workload> {
     let left = left.lock().unwrap_or_else(PoisonError::into_inner);
-    left.iter().any(|(workload, faults)| !matches!(workload, Workload::Create | Workload::Delete) && !faults.is_empty())
+    let has = |workload: &Workload| left.get(workload).is_some_and(|faults| !faults.is_empty());
+    let last = life.len() - 1;
+    let is_needed = |number: &usize| {
+        let workload = life[*number];
+        let counterpart = life.iter().position(|other| workload.counterpart() == Some(*other)).unwrap_or(*number);
+        match workload {
+            Workload::Create | Workload::Delete => true,
+            _ if workload.leaves_nothing() => has(&workload) || has(&life[counterpart]),
+            _ => life[counterpart.min(*number)..last].iter().any(has),
+        }
+    };
+    (0..life.len()).filter(is_needed).map(|number| life[number]).collect()
 }
 
 fn is_empty(left: &Left) -> bool {
@@ -99,25 +111,29 @@ fn leave(left: &Left) {
 
 /// What each workload comes to without faults, in every lane.
 async fn rehearse(lanes: &mut [Lane], life: &[Workload]) -> BTreeMap<Workload, Outcome> {
+    let found = futures::future::join_all(lanes.iter_mut().map(|lane| rehearse_in(lane, life))).await;
     let mut all: BTreeMap<Workload, Outcome> = BTreeMap::new();
-    for lane in lanes.iter_mut() {
-        for (number, workload) in life.repeat(REHEARSALS).into_iter().enumerate() {
-            let found =
-                lane.rehearse(workload).await.unwrap_or_else(|why| panic!("{workload:?} without a fault: {why}\n{}", lane.journal()));
-            if number < life.len() {
-                continue;
-            }
-            let Some(known) = all.get_mut(&workload) else {
-                all.insert(workload, found);
-                continue;
-            };
-            let differs = snapshot::difference(&known.snapshot, &found.snapshot);
-            assert!(differs.is_empty(), "{workload:?} without a fault, in {}: {}", lane.name, differs.join("\n"));
-            assert_eq!(known.made, found.made, "{workload:?}");
-            known.points = known.points.intersection(&found.points).cloned().collect();
-        }
+    for (workload, found) in found.into_iter().flatten() {
+        let Some(known) = all.get_mut(&workload) else {
+            all.insert(workload, found);
+            continue;
+        };
+        let differs = snapshot::difference(&known.snapshot, &found.snapshot);
+        assert!(differs.is_empty(), "{workload:?} without a fault: {}", differs.join("\n"));
+        assert_eq!(known.made, found.made, "{workload:?}");
+        known.points = known.points.intersection(&found.points).cloned().collect();
     }
     all
+}
+
+/// What each workload comes to in a lane, each time but the first.
+async fn rehearse_in(lane: &mut Lane, life: &[Workload]) -> Vec<(Workload, Outcome)> {
+    let mut all = Vec::new();
+    for workload in life.repeat(REHEARSALS) {
+        let found = lane.rehearse(workload).await.unwrap_or_else(|why| panic!("{workload:?} without a fault: {why}\n{}", lane.journal()));
+        all.push((workload, found));
+    }
+    all.split_off(life.len())
 }
 
 /// Runs through what is chosen of all faults at all requests.
@@ -156,11 +172,7 @@ async fn work(mut lane: Lane, choice: Arc<Choice>, expected: Arc<BTreeMap<Worklo
     // What the lane was rehearsed with, or nothing.
     lane.begin_anew().await;
     while !is_empty(&left) {
-        let whole = some_between(&left);
-        for workload in choice.life.iter().copied() {
-            if !whole && !matches!(workload, Workload::Create | Workload::Delete) {
-                continue;
-            }
+        for workload in stages(&left, &choice.life) {
             let planned = next(&left, workload);
             let plan =
                 planned.iter().map(|(point, fault)| Planned { place: Place::Point(point.clone()), fault: *fault, met: false }).collect();
@@ -206,6 +218,21 @@ fn assert_no_difference(report: &Report) {
     assert!(report.differences().is_empty(), "{} of {} runs differ", report.differences().len(), report.runs());
 }
 
+#[test]
+fn a_life_has_what_is_left_and_what_that_rests_on() {
+    use Workload::*;
+    let point = Point { side: traffic::Side::Api, what: String::new(), nth: 1 };
+    let life_with = |workloads: &[Workload]| {
+        let all = workloads.iter().map(|workload| (*workload, VecDeque::from([(point.clone(), Fault::Conflict)]))).collect();
+        stages(&Arc::new(Mutex::new(all)), &workloads::LIFE)
+    };
+    assert_eq!(life_with(&[Create, Delete]), [Create, Delete]);
+    assert_eq!(life_with(&[Resume]), [Create, Settings, LargerPlan, Suspend, Resume, SmallerPlan, Delete]);
+    assert_eq!(life_with(&[RemoveHost]), [Create, Settings, LargerPlan, Suspend, Resume, SmallerPlan, AddHost, RemoveHost, Delete]);
+    assert_eq!(life_with(&[Settings]), [Create, Settings, Delete]);
+    assert_eq!(life_with(&workloads::LIFE), workloads::LIFE);
+}
+
 /// Faults that brought a bug to light.
 const FOUND_A_BUG: [&str; 1] = ["Rotate TimedOut PATCH /api/v1/namespaces/tenant-T/secrets/database #1"];
 
@@ -237,6 +264,15 @@ async fn a_server_is_held_against_deletion_however_late_its_tenant_is_known() {
     let late = Planned { place, fault: Fault::TooMany, met: false };
     let result = lane.begin_without_placement(late, &expected).await;
     assert!(result.is_ok() && lane.met == 1, "{} faults met: {result:?}\n{}", lane.met, lane.journal());
+}
+
+/// A watch can be interrupted, as when kinds were just installed.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_called_missing_before_the_api_server_was_asked() {
+    let (_alone, mut lanes) = lanes().await;
+    let mut lane = lanes.remove(0);
+    lane.rehearse(Workload::Create).await.unwrap_or_else(|why| panic!("{why}\n{}", lane.journal()));
+    lane.come_to_a_plan_that_no_watch_has_brought().await.unwrap_or_else(|why| panic!("{why}\n{}", lane.journal()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -118,6 +118,8 @@ struct Inner {
     last: u64,
     held_since: Option<u64>,
     held_for_good: bool,
+    /// The part of their path that watches have which hold back for themselves.
+    silenced: Option<String>,
     lost_track: u64,
     life: u32,
     /// The lists that this operator has asked for.
@@ -230,10 +232,16 @@ impl Traffic {
         inner.last = inner.now;
     }
 
-    /// Whether watches hold back, and how often they lost track so far.
-    pub fn watches(&self) -> (Watches, u64) {
+    /// From here on the watches of one kind hold back what they hear, until all are released.
+    pub fn silence(&self, kind: &str) {
+        self.lock().silenced = Some(kind.to_owned());
+    }
+
+    /// Whether the watch of this path holds back, and how often all lost track so far.
+    pub fn watches(&self, path: &str) -> (Watches, u64) {
         let inner = self.lock();
-        (if inner.held_since.is_some() { Watches::Hold } else { Watches::Tell }, inner.lost_track)
+        let holds = inner.held_since.is_some() || inner.silenced.as_ref().is_some_and(|kind| path.contains(kind.as_str()));
+        (if holds { Watches::Hold } else { Watches::Tell }, inner.lost_track)
     }
 
     /// The resource version that lists are shown instead of the newest.
@@ -251,6 +259,7 @@ impl Traffic {
     pub fn release(&self) {
         let mut inner = self.lock();
         inner.held_since = None;
+        inner.silenced = None;
         inner.stale = None;
         if std::mem::take(&mut inner.held_for_good) {
             inner.lost_track += 1;

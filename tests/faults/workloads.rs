@@ -54,6 +54,27 @@ pub const SHARED: [Workload; 2] = [Workload::SharedChange, Workload::SharedChang
 pub const RELEASED: [Workload; 3] = [Workload::Release, Workload::Withdraw, Workload::RollBack];
 
 impl Workload {
+    /// What takes it back, or what it takes back.
+    pub fn counterpart(self) -> Option<Self> {
+        let pairs = [
+            (Self::LargerPlan, Self::SmallerPlan),
+            (Self::AddHost, Self::RemoveHost),
+            (Self::Suspend, Self::Resume),
+            (Self::RefusedIsolation, Self::IsolationAsBefore),
+        ];
+        pairs.into_iter().find_map(|(there, back)| match self {
+            _ if self == there => Some(back),
+            _ if self == back => Some(there),
+            _ => None,
+        })
+    }
+
+    /// Whether a tenant that is led through neither it nor its counterpart is as one that is led through both. To be suspended takes the Job of the
+    /// migration away for good, and happens while a tenant is large.
+    pub fn leaves_nothing(self) -> bool {
+        matches!(self, Self::AddHost | Self::RemoveHost | Self::RefusedIsolation | Self::IsolationAsBefore)
+    }
+
     /// Asks for it.
     pub async fn ask(self, lane: &Lane) {
         let spec = match self {
@@ -71,7 +92,7 @@ impl Workload {
             Self::LargerPlan => json!({"spec": {"plan": "large"}}),
             Self::SmallerPlan => json!({"spec": {"plan": "small"}}),
             Self::AddHost => json!({"spec": {"domains": ["www.customer.example"]}}),
-            Self::RemoveHost => json!({"spec": {"domains": []}}),
+            Self::RemoveHost => json!({"spec": {"domains": null}}),
             Self::Suspend => json!({"spec": {"suspended": true}}),
             Self::Resume => json!({"spec": {"suspended": false}}),
             Self::Version => json!({"spec": {"release": {"version": "2.0"}}}),

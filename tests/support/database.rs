@@ -1,7 +1,9 @@
 //! Postgres as its users see it: by `psql`, with libpq's own reading of a URL.
 
 use super::environment::{Environment, variable};
+use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::LazyLock;
 use tokio::process::Command;
 
 /// Where the tests' Postgres is.
@@ -57,9 +59,16 @@ impl Postgres {
     }
 }
 
+/// Debian's `psql` is a script that looks for the newest one, and takes longer for that than most queries do.
+static PSQL: LazyLock<PathBuf> = LazyLock::new(|| {
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let programs = installed.map(|version| version.path().join("bin/psql")).filter(|program| program.is_file());
+    programs.max().unwrap_or_else(|| PathBuf::from("psql"))
+});
+
 /// Runs SQL; the rows as text, one a line, columns apart by `|`.
 pub async fn psql(uri: &str, sql: &str) -> Result<String, String> {
-    let output = Command::new("psql")
+    let output = Command::new(PSQL.as_os_str())
         .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1", "--dbname", uri, "--file", "-"])
         .env("PGCONNECT_TIMEOUT", "10")
         .stdin(Stdio::piped())
