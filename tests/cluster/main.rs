@@ -12,6 +12,7 @@ mod database;
 mod deletion;
 mod diff;
 mod drift;
+mod flux;
 mod gitops;
 mod hosts;
 mod lifecycle;

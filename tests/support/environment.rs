@@ -198,19 +198,24 @@ fn install_gateway_api() {
     if kubectl(&["get", "customresourcedefinitions", "listenersets.gateway.networking.k8s.io"]).is_ok() {
         return;
     }
-    let output = Command::new("go")
-        .args(["mod", "download", "-json", GATEWAY_API])
-        .current_dir(env!("CARGO_TARGET_TMPDIR"))
-        .env("GOFLAGS", "-mod=mod")
-        .output()
-        .expect("go starts");
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("go mod download answers in JSON");
-    let folder = answer["Dir"].as_str().unwrap_or_else(|| panic!("{GATEWAY_API} can't be had: {answer}"));
+    let folder = go_module(GATEWAY_API);
     let file = |kind: &str| format!("{folder}/config/crd/standard/gateway.networking.k8s.io_{kind}.yaml");
     let (routes, listeners) = (file("httproutes"), file("listenersets"));
     let files = ["--filename", &routes, "--filename", &listeners];
     kubectl(&[&["apply", "--server-side"], &files[..]].concat()).expect("the Gateway API is installed");
     kubectl(&[&["wait", "--for", "condition=Established", "--timeout", "30s"], &files[..]].concat()).expect("the Gateway API is served");
+}
+
+/// The folder of a Go module, which is fetched where it isn't there yet.
+pub fn go_module(module: &str) -> String {
+    let output = Command::new("go")
+        .args(["mod", "download", "-json", module])
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .env("GOFLAGS", "-mod=mod")
+        .output()
+        .expect("go starts");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("go mod download answers in JSON");
+    answer["Dir"].as_str().unwrap_or_else(|| panic!("{module} can't be had: {answer}")).to_owned()
 }
 
 /// Takes away what an earlier run left, without an operator that could.
