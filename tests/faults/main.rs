@@ -83,21 +83,20 @@ fn next(left: &Left, workload: Workload) -> Option<(Point, Fault)> {
 }
 
 /// The part of a life in which something is left to be tried, and what that can't be without: all that came before it when it was rehearsed, unless it
-/// was taken back by then. What takes something back comes with it.
+/// left nothing.
 fn stages(left: &Left, life: &[Workload]) -> Vec<Workload> {
     let left = left.lock().unwrap_or_else(PoisonError::into_inner);
     let has = |workload: &Workload| left.get(workload).is_some_and(|faults| !faults.is_empty());
-    let last = life.len() - 1;
-    let is_needed = |number: &usize| {
-        let workload = life[*number];
-        let counterpart = life.iter().position(|other| workload.counterpart() == Some(*other)).unwrap_or(*number);
-        match workload {
-            Workload::Create | Workload::Delete => true,
-            _ if workload.leaves_nothing() => has(&workload) || has(&life[counterpart]),
-            _ => life[counterpart.min(*number)..last].iter().any(has),
-        }
+    let (begin, end) = life.split_at(1);
+    let between = &end[..end.len() - 1];
+    let is_needed = |number: usize| {
+        let first = between[number].begins_with();
+        let together = || between.iter().filter(|workload| workload.begins_with() == first);
+        let from = between.iter().position(|workload| workload.begins_with() == first).unwrap_or(number);
+        if first.leaves_nothing() { together().any(has) } else { between[from..].iter().any(has) }
     };
-    (0..life.len()).filter(is_needed).map(|number| life[number]).collect()
+    let needed = (0..between.len()).filter(|number| is_needed(*number)).map(|number| between[number]);
+    begin.iter().copied().chain(needed).chain(end.last().copied()).collect()
 }
 
 fn is_empty(left: &Left) -> bool {
@@ -228,6 +227,7 @@ fn a_life_has_what_is_left_and_what_that_rests_on() {
     };
     assert_eq!(life_with(&[Create, Delete]), [Create, Delete]);
     assert_eq!(life_with(&[Resume]), [Create, Settings, LargerPlan, Suspend, Resume, SmallerPlan, Delete]);
+    assert_eq!(life_with(&[LargerPlan]), [Create, Settings, LargerPlan, Suspend, Resume, SmallerPlan, Delete]);
     assert_eq!(life_with(&[RemoveHost]), [Create, Settings, LargerPlan, Suspend, Resume, SmallerPlan, AddHost, RemoveHost, Delete]);
     assert_eq!(life_with(&[Settings]), [Create, Settings, Delete]);
     assert_eq!(life_with(&workloads::LIFE), workloads::LIFE);

@@ -54,25 +54,20 @@ pub const SHARED: [Workload; 2] = [Workload::SharedChange, Workload::SharedChang
 pub const RELEASED: [Workload; 3] = [Workload::Release, Workload::Withdraw, Workload::RollBack];
 
 impl Workload {
-    /// What takes it back, or what it takes back.
-    pub fn counterpart(self) -> Option<Self> {
-        let pairs = [
-            (Self::LargerPlan, Self::SmallerPlan),
-            (Self::AddHost, Self::RemoveHost),
-            (Self::Suspend, Self::Resume),
-            (Self::RefusedIsolation, Self::IsolationAsBefore),
-        ];
-        pairs.into_iter().find_map(|(there, back)| match self {
-            _ if self == there => Some(back),
-            _ if self == back => Some(there),
-            _ => None,
-        })
+    /// The workload with which all begins that has to come with this one, in the order of a life. A tenant that is led through neither a host more nor
+    /// one less is as one that is led through both; but to be suspended takes the Job of the migration away for good, and that happens while it is large.
+    pub fn begins_with(self) -> Self {
+        match self {
+            Self::Suspend | Self::Resume | Self::SmallerPlan => Self::LargerPlan,
+            Self::RemoveHost => Self::AddHost,
+            Self::IsolationAsBefore => Self::RefusedIsolation,
+            _ => self,
+        }
     }
 
-    /// Whether a tenant that is led through neither it nor its counterpart is as one that is led through both. To be suspended takes the Job of the
-    /// migration away for good, and happens while a tenant is large.
+    /// Whether what begins with this leaves a tenant as it was.
     pub fn leaves_nothing(self) -> bool {
-        matches!(self, Self::AddHost | Self::RemoveHost | Self::RefusedIsolation | Self::IsolationAsBefore)
+        matches!(self, Self::AddHost | Self::RefusedIsolation)
     }
 
     /// Asks for it.
