@@ -1,6 +1,6 @@
 # What a developer types. Each target is one script in dev/; `dev/SCRIPT --help` tells more.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down install test faults outages prove-faults prove-guards bench lint tools clean
+.PHONY: help demo demo-down install test faults outages prove-faults prove-guards bench book lint tools clean
 
 help: ## tells what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,6 +31,9 @@ prove-guards: ## takes each guard away and shows that its tests of attacks fail;
 
 bench: ## the operator at scale beside a bare client, every figure beside its bar; 95 minutes
 	@dev/bench
+
+book: ## docs/ as a book of HTML, in .local/book
+	@dev/book
 
 lint: ## format, clippy, shellcheck, go vet, drift of generated files
 	@dev/lint
