@@ -24,6 +24,10 @@ use tokio::time::Instant;
 
 /// Changes are gathered for so long: what many tenants came to at once is one write.
 const GATHER: Duration = Duration::from_millis(300);
+/// How often it is looked whether what isn't ours has gone: nothing watches it.
+const LOOK_AT_OTHERS: Duration = Duration::from_secs(15);
+/// The reason of a release whose name is taken by what isn't ours.
+const NOT_OURS: &str = "NotOurs";
 /// How soon a write that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// So many complete releases of a channel can be rolled back to, beside those that tenants have.
@@ -77,6 +81,9 @@ async fn look(context: &Context, written: &mut Written<Release>) -> Result<Optio
                 releases[index] = prepare(context, &coordinator, written, &releases[index], number).await?;
             }
         }
+        if releases.iter().any(|release| is_in_the_way(release)) {
+            next = [next, Some(Timestamp::now() + LOOK_AT_OTHERS)].into_iter().flatten().min();
+        }
         for index in 0..releases.len() {
             let release = releases[index].clone();
             if release.revision().is_none() || is_settled(&release) {
@@ -101,6 +108,13 @@ async fn look(context: &Context, written: &mut Written<Release>) -> Result<Optio
         say_what_is_released(context, &coordinator, &blueprint, releases).await?;
     }
     Ok(next)
+}
+
+/// Whether somebody else's ControllerRevision has its name.
+fn is_in_the_way(release: &Release) -> bool {
+    let conditions = release.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    release.revision().is_none()
+        && conditions.iter().any(|condition| condition.type_ == conditions::STALLED && condition.reason == NOT_OURS)
 }
 
 /// Whether nothing about it changes any more unless a person changes it.
@@ -167,17 +181,19 @@ async fn keep_snapshot(
     let revision = snapshot::make(release, number, &blueprint)?;
     match revisions.create(&PostParams { field_manager: Some(labels::MANAGER.to_owned()), ..PostParams::default() }, &revision).await {
         Ok(_) => return Ok(Ok(name)),
-        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            // Where there is nothing, what was in the way has gone or never was there, and it is tried again.
+            let found = revisions.get_opt(&name).await?.ok_or(kube::Error::Api(status))?;
+            if snapshot::read(found).is_some_and(|(release, _)| release == uid) {
+                return Ok(Ok(name));
+            }
+        }
         Err(error) => return Err(error),
-    }
-    let ours = revisions.get_opt(&name).await?.and_then(snapshot::read).is_some_and(|(release, _)| release == uid);
-    if ours {
-        return Ok(Ok(name));
     }
     let message = format!(
         "ControllerRevision {namespace}/{name} exists already and isn't this release's: delete it, or make a Release of another name"
     );
-    Ok(Err(("NotOurs", message)))
+    Ok(Err((NOT_OURS, message)))
 }
 
 /// Writes a release's status, if the release is still the one that it was computed from.

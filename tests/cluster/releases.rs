@@ -1,6 +1,6 @@
 //! Releases: how a version and its blueprint come to tenants, wave after wave, and how they are stopped and taken back.
 
-use crate::support::{LIMIT, Tenant, World, condition, manifest, unique, wait_until};
+use crate::support::{LIMIT, NAMESPACE, Tenant, World, condition, manifest, unique, wait_until};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
@@ -25,8 +25,7 @@ impl Product {
         let mut manifest = Tenant::new("follows").with(json!({"blueprint": self.blueprint})).with(changes).manifest();
         manifest["metadata"]["labels"] = labels;
         self.world.create(&manifest).await;
-        let name = manifest["metadata"]["name"].as_str().unwrap().to_owned();
-        let tenant = Tenant { world: self.world.clone(), namespace: format!("tenant-{name}"), name };
+        let tenant = Tenant::of(&self.world, &manifest);
         tenant.ready().await;
         tenant
     }
@@ -413,4 +412,22 @@ async fn a_migration_that_is_at_work_when_its_release_is_rolled_back_is_left_to_
     let left = tenant.find("Job", &job).await;
     assert!(left.is_some_and(|job| is_over(&job) || job["metadata"]["deletionTimestamp"].is_null()), "it was cut short");
     tenant.object_gone("Job", &job).await;
+}
+
+#[tokio::test]
+async fn a_release_whose_name_is_taken_says_so_and_goes_on_once_it_is_free() {
+    let product = Product::new().await;
+    let tenant = product.tenant(json!({})).await;
+    let name = unique("release");
+    let taken = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": name, "namespace": NAMESPACE}, "data": {}, "revision": 1});
+    product.world.create(&taken).await;
+    let spec = json!({"blueprint": product.blueprint, "version": "2.0"});
+    product.world.create(&manifest("Release", &name, spec)).await;
+    let release = Release { world: product.world.clone(), name };
+    let message = release.state("NotOurs").await;
+    assert!(message.contains(&release.name) && message.contains("delete it"), "{message}");
+    // Nothing watches what isn't ours.
+    product.world.delete("ControllerRevision", Some(NAMESPACE), &release.name).await;
+    release.state("Complete").await;
+    serves(&tenant, "2.0").await;
 }

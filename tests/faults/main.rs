@@ -477,6 +477,14 @@ async fn no_fault_changes_anything_while_many_tenants_follow_their_blueprint() {
     assert_no_difference(&campaign_of_many(MANY, &SHARED, faults).await);
 }
 
+/// A refusal of the moment once held a release up for good: that somebody else has its name was said without a look at whose it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_at_its_blueprints_copy_holds_no_release_up() {
+    let copy = |point: &Point| point.what.starts_with("POST ") && point.what.contains("/controllerrevisions");
+    let report = campaign_of_many(1, &RELEASED, |point, _| if copy(point) { vec![Fault::Conflict] } else { Vec::new() }).await;
+    assert_no_difference(&report);
+}
+
 /// How many tenants get a release.
 const RELEASED_TO: usize = 10;
 
