@@ -2,7 +2,7 @@
 # How the demo says what it does: one line a step, its output in a log, the end of it if it fails.
 # shellcheck disable=SC2034,SC2154
 
-step_log=$root/.local/demo/logs/demo.log
+step_log=$root/.local/${DEMO_NAME:-demo}/logs/demo.log
 
 # Colours only where a person looks, and wants them.
 bold='' dim='' green='' red='' plain=''
