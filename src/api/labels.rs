@@ -43,6 +43,9 @@ pub const MIGRATION: &str = "tenantry.dev/migration";
 /// On a Lease: into how many shards its holder splits the tenants.
 pub const SHARDS: &str = "tenantry.dev/shards";
 
+/// Where `kubectl apply` keeps the whole manifest that was applied last.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Holds a Tenant until all that it had is gone or retained.
 pub const TENANT_FINALIZER: &str = "tenantry.dev/instance";
 /// Holds a Blueprint, Plan, Release or DatabaseServer while a tenant uses it.

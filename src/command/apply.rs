@@ -10,9 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::fmt::Debug;
-
-/// Where `kubectl apply` keeps what was applied last.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+use tenantry::api::labels;
 
 /// An object of our own kinds that a manifest is of.
 pub struct Applied {
@@ -66,7 +64,7 @@ where
             let parameters = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
             api.create(&parameters, &serde_json::from_value(document.clone())?).await.map_err(refused)?
         }
-        Some(live) => match live.annotations().get(LAST_APPLIED).and_then(|text| serde_json::from_str(text).ok()) {
+        Some(live) => match live.annotations().get(labels::LAST_APPLIED).and_then(|text| serde_json::from_str(text).ok()) {
             Some(last) => {
                 let patch = three_way(&last, document);
                 api.patch(&name, &PatchParams { dry_run: true, ..PatchParams::apply(MANAGER) }, &Patch::Merge(&patch))

@@ -12,8 +12,8 @@ use similar::TextDiff;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tenantry::api::Tenant;
 use tenantry::api::tenant::TenantStatus;
+use tenantry::api::{Tenant, labels};
 use tenantry::controller::dry_run::{DryRun, Foreseen, Written};
 use tenantry::database;
 use tenantry::inspect::redact::MASK;
@@ -27,8 +27,6 @@ const FAILED: u8 = 2;
 
 /// What the cluster keeps of an object for itself.
 const OF_THE_CLUSTER: [&str; 6] = ["managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"];
-/// Annotations that repeat all of an object.
-const COPY: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Options of `kubectl tenantry diff`.
 #[derive(clap::Args, Debug)]
@@ -202,8 +200,10 @@ impl Told<'_> {
                 "statements": foreseen.database.iter().map(statement).collect::<Vec<_>>(), "stop": foreseen.stop,
             })
         };
-        let applied =
-            |applied: &Applied| json!({"kind": applied.kind, "name": applied.name, "before": applied.before, "after": applied.after});
+        let applied = |applied: &Applied| {
+            let (before, after) = (applied.before.clone().map(plain), plain(applied.after.clone()));
+            json!({"kind": applied.kind, "name": applied.name, "before": before, "after": after})
+        };
         json!({
             "applied": self.changed().map(applied).collect::<Vec<_>>(), "tenants": self.tenants.iter().map(tenant).collect::<Vec<_>>(),
         })
@@ -308,7 +308,7 @@ fn plain(mut object: Value) -> Value {
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.retain(|name, _| !OF_THE_CLUSTER.contains(&name.as_str()));
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.remove(COPY);
+            annotations.remove(labels::LAST_APPLIED);
         }
     }
     object

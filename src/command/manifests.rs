@@ -100,13 +100,12 @@ impl Manifests {
     pub fn into_own_objects(self) -> OwnObjects {
         let Self { tenants, blueprints, plans, servers, releases, mut snapshots, .. } = self;
         let now = jiff::Timestamp::now();
-        let known: Vec<_> = releases.iter().map(Release::revision).collect();
-        let releases: Vec<_> = at_their_ends(&releases, now).collect();
-        for (release, _) in releases.iter().zip(&known).filter(|(_, revision)| revision.is_none()) {
+        let arrived: Vec<_> = at_their_ends(&releases, now).collect();
+        for (_, release) in releases.iter().zip(&arrived).filter(|(before, _)| before.revision().is_none()) {
             let blueprint = blueprints.iter().find(|blueprint| blueprint.name_any() == release.spec.blueprint);
             snapshots.extend(release.uid().zip(blueprint.cloned()));
         }
-        OwnObjects { tenants, blueprints, plans, servers, releases, snapshots }
+        OwnObjects { tenants, blueprints, plans, servers, releases: arrived, snapshots }
     }
 
     /// The tenant of this name.

@@ -39,6 +39,8 @@ const WORKERS: usize = 16;
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 /// The longest wait after a failure.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+/// How often it is looked whether what isn't ours, and is in the way, has gone: nothing watches it.
+const LOOK_AT_OTHERS: Duration = Duration::from_secs(15);
 /// How long passes that are under way may go on when their shard is given back.
 const LAST_PASSES: Duration = Duration::from_millis(1500);
 

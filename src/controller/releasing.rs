@@ -1,5 +1,6 @@
 //! Brings releases on their way: gives each its number and the blueprint as it stands, opens its waves, and says how it goes.
 
+use super::LOOK_AT_OTHERS;
 use super::context::Context;
 use super::holdings::Holding;
 use super::own::{Meant, Written, apply_status, if_still_there};
@@ -24,8 +25,6 @@ use tokio::time::Instant;
 
 /// Changes are gathered for so long: what many tenants came to at once is one write.
 const GATHER: Duration = Duration::from_millis(300);
-/// How often it is looked whether what isn't ours has gone: nothing watches it.
-const LOOK_AT_OTHERS: Duration = Duration::from_secs(15);
 /// The reason of a release whose name is taken by what isn't ours.
 const NOT_OURS: &str = "NotOurs";
 /// How soon a write that failed is tried again.

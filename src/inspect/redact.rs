@@ -3,6 +3,7 @@
 //! Three nets, one behind the other: what an object is known to hold secrets in is masked whatever it says; then every value that is known to be secret,
 //! wherever it turns up, also encoded; then what looks like a secret. A word that is in no Secret and looks like any other can't be told from it.
 
+use crate::api::labels;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use regex::{Captures, Regex};
@@ -53,7 +54,7 @@ fn pattern(text: &str) -> Regex {
 }
 
 /// Annotations that repeat a whole manifest.
-const COPIES: [&str; 2] = ["kubectl.kubernetes.io/last-applied-configuration", "meta.helm.sh/last-applied"];
+const COPIES: [&str; 2] = [labels::LAST_APPLIED, "meta.helm.sh/last-applied"];
 
 /// Knows what is secret.
 #[derive(Default)]

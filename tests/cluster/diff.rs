@@ -206,6 +206,13 @@ async fn a_blueprint_is_foreseen_for_all_that_use_it_with_its_statements() {
     let foreseen = files.foresee().await;
     let tenants: BTreeSet<_> = foreseen["tenants"].as_array().unwrap().iter().map(|of| of["tenant"].as_str().unwrap().to_owned()).collect();
     assert_eq!(tenants, [first.name.clone(), second.name.clone()].into());
+    let without = tenantry(&["diff", "-f", &files.path().display().to_string(), "--skip-database", "-o", "json"]).await;
+    let without: Value = serde_json::from_str(&out(&without)).expect("JSON");
+    for tenant in [&first, &second] {
+        let (with, without) = (of(&foreseen, tenant), of(&without, tenant));
+        assert_eq!(foreseen_writes(with), foreseen_writes(without), "the objects are the same without the database");
+        assert_eq!((with["statements"] == json!([]), &without["statements"]), (false, &json!([])));
+    }
 
     world.apply(&manifest).await;
     for tenant in [&first, &second] {

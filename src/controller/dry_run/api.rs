@@ -6,7 +6,6 @@
 
 use super::given_up::give_up;
 use crate::api::labels;
-use futures::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode, Uri};
 use kube::Client;
@@ -14,8 +13,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-use tower::{BoxError, Service};
+use tower::BoxError;
 
 const APPLY: &str = "application/apply-patch+yaml";
 const MANAGED_FIELDS: &str = "/metadata/managedFields/";
@@ -68,6 +66,12 @@ impl Api {
     /// In front of the API server that this client speaks to.
     pub fn new(client: Client) -> Self {
         Self { client, state: Arc::default() }
+    }
+
+    /// A client of it.
+    pub fn client(&self) -> Client {
+        let api = self.clone();
+        Client::new(tower::service_fn(move |request| api.clone().answer(request)), "default")
     }
 
     /// What would have been written since the last time, by path.
@@ -216,18 +220,9 @@ impl Begun {
             }
         }
         for applied in &self.applied {
-            merge(object, applied);
+            json_patch::merge(object, applied);
         }
         *object != before
-    }
-}
-
-fn merge(into: &mut Value, from: &Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            from.iter().for_each(|(name, value)| merge(into.entry(name.clone()).or_insert(Value::Null), value));
-        }
-        (into, from) => *into = from.clone(),
     }
 }
 
@@ -264,20 +259,6 @@ fn answer(status: StatusCode, object: &Value) -> Response<Body> {
     let mut response = Response::new(Body::from(object.to_string().into_bytes()));
     *response.status_mut() = status;
     response
-}
-
-impl Service<Request<Body>> for Api {
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.clone().answer(request))
-    }
 }
 
 #[cfg(test)]

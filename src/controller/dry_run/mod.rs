@@ -84,7 +84,7 @@ impl DryRun {
         database: database::DryRun,
     ) -> Result<Self, StartError> {
         let api = api::Api::new(client);
-        let connection = Connection::over(Client::new(api.clone(), "default"), Requests::default());
+        let connection = Connection::over(api.client(), Requests::default());
         let configuration = Configuration { settings, check_address: None, shards: ShardCount::ONE };
         let (mut context, writers) = Context::new(connection, Metrics::default(), configuration);
         let database = Arc::new(database);

@@ -4,6 +4,7 @@ use super::database_status;
 use crate::api::conditions::{self, Verdict};
 use crate::api::tenant::{CurrentRelease, MigrationStatus, TenantStatus};
 use crate::api::{Release, Tenant, labels};
+use crate::controller::LOOK_AT_OTHERS;
 use crate::controller::apply::ApplyError;
 use crate::controller::hosts::HostConflict;
 use crate::controller::inventory::Objects;
@@ -20,9 +21,6 @@ use std::time::Duration;
 
 /// The order of the steps, which is the order of their conditions.
 const STEPS: [&str; 5] = [conditions::DATABASE_READY, conditions::MIGRATED, conditions::AVAILABLE, conditions::ROUTED, conditions::HEALTHY];
-
-/// How often it is looked whether what isn't ours has gone: nothing watches it.
-const LOOK_AT_OTHERS: Duration = Duration::from_secs(15);
 
 /// The reason of a tenant that waits for another process's decision.
 const NOT_GRANTED: &str = "WaitingForGrant";
