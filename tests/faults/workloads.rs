@@ -55,10 +55,11 @@ pub const RELEASED: [Workload; 3] = [Workload::Release, Workload::Withdraw, Work
 
 impl Workload {
     /// The workload with which all begins that has to come with this one, in the order of a life. A tenant that is led through neither a host more nor
-    /// one less is as one that is led through both; but to be suspended takes the Job of the migration away for good, and that happens while it is large.
+    /// one less is as one that is led through both; but to be suspended, which happens while it is large, takes the Job of the migration away, and only
+    /// another version brings one.
     pub fn begins_with(self) -> Self {
         match self {
-            Self::Suspend | Self::Resume | Self::SmallerPlan => Self::LargerPlan,
+            Self::Suspend | Self::Resume | Self::SmallerPlan | Self::Version => Self::LargerPlan,
             Self::RemoveHost => Self::AddHost,
             Self::IsolationAsBefore => Self::RefusedIsolation,
             _ => self,
