@@ -228,7 +228,10 @@ fn a_life_has_what_is_left_and_what_that_rests_on() {
     assert_eq!(life_with(&[Create, Delete]), [Create, Delete]);
     assert_eq!(life_with(&[Resume]), [Create, Settings, LargerPlan, Suspend, Resume, SmallerPlan, Version, Delete]);
     assert_eq!(life_with(&[LargerPlan]), [Create, Settings, LargerPlan, Suspend, Resume, SmallerPlan, Version, Delete]);
-    assert_eq!(life_with(&[RemoveHost]), [Create, Settings, LargerPlan, Suspend, Resume, SmallerPlan, AddHost, RemoveHost, Version, Delete]);
+    assert_eq!(
+        life_with(&[RemoveHost]),
+        [Create, Settings, LargerPlan, Suspend, Resume, SmallerPlan, AddHost, RemoveHost, Version, Delete]
+    );
     assert_eq!(life_with(&[Rotate]), [Create, Settings, LargerPlan, Suspend, Resume, SmallerPlan, Version, Rotate, Delete]);
     assert_eq!(life_with(&[Settings]), [Create, Settings, Delete]);
     assert_eq!(life_with(&workloads::LIFE), workloads::LIFE);

@@ -1,6 +1,6 @@
 //! What the product of a lane's tenants would notice of the operator: whether its login works, whether its rows are there, whether it is the same.
 
-use crate::support::{Cluster, Postgres, psql};
+use crate::support::{Cluster, Postgres, query};
 use crate::workloads::Workload;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,6 +15,7 @@ pub struct Product {
     host: String,
     port: u16,
     database: String,
+    authority: String,
     /// The namespace of the tenant that tells for all.
     namespace: String,
     /// The values of the tenants' Secrets at the end of the last run.
@@ -32,6 +33,7 @@ impl Product {
             host: postgres.host.clone(),
             port: postgres.port,
             database: postgres.database.clone(),
+            authority: postgres.authority.clone(),
             namespace: String::new(),
             secrets: Values::new(),
             rows: BTreeMap::new(),
@@ -87,7 +89,7 @@ impl Product {
         };
         let (user, password) = (value("username")?, value("password")?);
         let Self { host, port, database, .. } = self;
-        psql(&format!("postgresql://{user}:{password}@{host}:{port}/{database}?sslmode=require"), sql).await
+        query(&format!("postgresql://{user}:{password}@{host}:{port}/{database}?sslmode=require"), &self.authority, sql).await
     }
 
     /// Whenever the operator ends, pods that run can go on using their database, and so can those that start meanwhile: a Deployment that wasn't

@@ -35,7 +35,7 @@ pub async fn take(lane: &Lane) -> Snapshot {
     let kinds = own.into_iter().chain(["Namespace", "ControllerRevision"].into_iter().chain(OF_AN_INSTANCE).map(|kind| (kind, label)));
     let lists = kinds.map(async |(kind, label)| (kind, lane.cluster.list(kind, None, label).await));
     let catalog = CATALOG.replace('@', &lane.name);
-    let (lists, catalog) = futures::join!(futures::future::join_all(lists), lane.postgres.admin(&catalog));
+    let (lists, catalog) = futures::join!(futures::future::join_all(lists), lane.postgres.query(&catalog));
     let mut all = Snapshot::new();
     for (kind, objects) in lists {
         for object in objects {

@@ -1,9 +1,11 @@
-//! Postgres as its users see it: by `psql`, with libpq's own reading of a URL.
+//! Postgres as its users see it: by `psql`, with libpq's own reading of a URL; or by a connection, where there are thousands of questions.
 
 use super::environment::{Environment, variable};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use tokio::process::Command;
 
 /// Where the tests' Postgres is.
@@ -53,6 +55,12 @@ impl Postgres {
         psql(&format!("{server}/{database}"), sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// The same without a program of its own; see [`query`].
+    pub async fn query(&self, sql: &str) -> String {
+        let (server, _) = self.superuser.rsplit_once('/').expect("a URL with a database");
+        query(&format!("{server}/{}", self.database), &self.authority, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
     /// The URL as it works outside of a pod: the authority's certificate is where the tests have it.
     pub fn reachable(&self, uri: &str) -> String {
         uri.replace("/etc/tenantry/database/ca.crt", &self.authority_file)
@@ -84,6 +92,38 @@ pub async fn psql(uri: &str, sql: &str) -> Result<String, String> {
     let output = child.wait_with_output().await.expect("psql ends");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// The same over a connection of this process, where there are so many that to start a program for each would take longer than what is tested. The
+/// certificate of the server is of this authority, in PEM.
+pub async fn query(uri: &str, authority: &str, sql: &str) -> Result<String, String> {
+    let in_words = |error: tokio_postgres::Error| match error.as_db_error() {
+        Some(said) => format!("{}: {}", said.severity(), said.message()),
+        None => error.to_string(),
+    };
+    let (client, connection) = tokio_postgres::connect(uri, encrypted(authority)).await.map_err(in_words)?;
+    let connection = tokio::spawn(connection);
+    let answer = client.simple_query(sql).await.map_err(in_words);
+    drop(client);
+    let _ = connection.await;
+    let line = |message: &tokio_postgres::SimpleQueryMessage| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => {
+            let cells = (0..row.len()).map(|column| row.get(column).unwrap_or_default());
+            Some(cells.collect::<Vec<_>>().join("|"))
+        }
+        _ => None,
+    };
+    Ok(answer?.iter().filter_map(line).collect::<Vec<_>>().join("\n"))
+}
+
+fn encrypted(authority: &str) -> tokio_postgres_rustls::MakeRustlsConnect {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+        roots.add(certificate.expect("a certificate")).expect("an authority");
+    }
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().expect("versions of TLS");
+    tokio_postgres_rustls::MakeRustlsConnect::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 impl Environment {
