@@ -58,3 +58,30 @@ fn screen(events: &[Event], now: Timestamp, style: Style) -> String {
     };
     table(&std::iter::once(head).chain(events.iter().map(row)).collect::<Vec<_>>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn each_event_says_what_it_is_about_and_how_often_it_came() {
+        let event = |time: &str, kind: &str, note: &str, series: Value| -> Event {
+            let regarding = json!({"kind": kind, "name": "web"});
+            let whole = json!({
+                "metadata": {"name": "a"}, "type": "Normal", "reason": "Seen", "note": note, "eventTime": time, "regarding": regarding, "series": series,
+            });
+            serde_json::from_value(whole).unwrap()
+        };
+        let series = json!({"count": 7, "lastObservedTime": "2026-11-25T09:59:00.000000Z"});
+        let all = [
+            event("2026-11-25T09:00:00.000000Z", "Pod", "pulled", Value::Null),
+            event("2026-11-25T08:00:00.000000Z", "Deployment", "scaled", series),
+        ];
+        insta::assert_snapshot!(screen(&all, "2026-11-25T10:00:00Z".parse().unwrap(), Style::default()), @r"
+        AGE   TYPE     REASON   ABOUT            WHAT
+        60m   Normal   Seen     pod/web          pulled
+        60s   Normal   Seen     deployment/web   scaled (7×)
+        ");
+    }
+}

@@ -1,21 +1,25 @@
 //! `kubectl tenantry get NAME`: one screen on one tenant: what it is, how far it is, what runs, what happened last, and what to do next.
 
+use super::access::access;
 use super::cluster::Cluster;
-use super::completion;
 use super::follow::wait;
-use super::terminal::{Style, age, table};
-use super::{Failure, NOT_READY, note, print, time};
+use super::terminal::{Style, age, bytes, table};
+use super::{Failure, NOT_READY, certificates, completion, note, print, time};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt};
 use std::process::ExitCode;
+use std::time::Duration;
 use tenantry::api::{Tenant, labels};
+use tenantry::database;
 use tenantry::inspect::{State, advice, state, steps};
 
 /// So many events are shown.
 const EVENTS_SHOWN: usize = 5;
+/// A database that takes longer to answer isn't waited for.
+const MEASURED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Options of `kubectl tenantry get`.
 #[derive(clap::Args, Debug)]
@@ -35,7 +39,7 @@ pub struct Options {
     /// How long it is followed at most, such as 90s or 10m.
     #[arg(long, value_name = "TIME", default_value = "10m", requires = "watch")]
     timeout: String,
-    /// More: each component's image, all hosts, the manifest's other values.
+    /// More: each component's image, all hosts, the manifest's other values, and how much data there is, which takes the right to read the tenant's Secret and a server that is reached from here.
     #[arg(short = 'v', long)]
     verbose: bool,
     /// How it is printed.
@@ -59,6 +63,9 @@ pub struct Found {
     pub tenant: Tenant,
     pub deployments: Vec<Deployment>,
     pub events: Vec<Event>,
+    pub certificates: Vec<DynamicObject>,
+    /// The bytes of the tenant's data, where they were asked for.
+    pub size: Option<u64>,
 }
 
 /// Prints one tenant.
@@ -72,7 +79,10 @@ pub async fn get(options: Options) -> Result<ExitCode, Failure> {
         Some(Format::Json) => print(&format!("{}\n", serde_json::to_string_pretty(&tenant)?))?,
         Some(Format::Yaml) => print(&serde_saphyr::to_string(&tenant)?)?,
         None => {
-            let found = look(&client, tenant.clone()).await;
+            let mut found = look(&client, tenant.clone()).await;
+            if options.verbose {
+                found.size = measure(&client, &tenant).await;
+            }
             print(&screen(&found, options.verbose, Timestamp::now(), Style::of_output()))?;
             note(&next(&tenant));
         }
@@ -92,8 +102,9 @@ pub async fn find(client: &Client, name: &str) -> Result<Tenant, Failure> {
 /// Everything else that the screen shows.
 pub async fn look(client: &Client, tenant: Tenant) -> Found {
     let namespace = tenant.status.as_ref().and_then(|status| status.namespace.clone());
-    let mut deployments = Vec::new();
+    let (mut deployments, mut certificates) = (Vec::new(), Vec::new());
     if let Some(namespace) = &namespace {
+        certificates = certificates::of_namespace(client, namespace).await;
         let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
         match api.list(&ListParams::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER))).await {
             Ok(list) => deployments = list.items,
@@ -101,7 +112,19 @@ pub async fn look(client: &Client, tenant: Tenant) -> Found {
         }
     }
     let events = events_of(client, &tenant).await.unwrap_or_default();
-    Found { tenant, deployments, events }
+    Found { tenant, deployments, events, certificates, size: None }
+}
+
+/// How much data a tenant has, as its own login sees it. Why that can't be told is said.
+async fn measure(client: &Client, tenant: &Tenant) -> Option<u64> {
+    let schema = tenant.status.as_ref()?.database.as_ref()?.schema.clone();
+    let asked = async {
+        let address = access(client, tenant).await?.address().ok_or("its Secret says in another way how it is reached")?;
+        Ok::<_, Failure>(database::size(&address, schema.as_deref()).await?)
+    };
+    let told = tokio::time::timeout(MEASURED_WITHIN, asked).await;
+    let told = told.unwrap_or_else(|_| Err(format!("no answer within {} s", MEASURED_WITHIN.as_secs()).into()));
+    told.map_err(|error| note(&format!("how much data there is can't be told from here: {error}"))).ok()
 }
 
 /// The events about a tenant, the latest last.
@@ -152,10 +175,14 @@ pub fn screen(found: &Found, verbose: bool, now: Timestamp, style: Style) -> Str
     let mut facts = Vec::new();
     if let Some(database) = &status.database {
         let schema = database.schema.as_ref().map(|schema| format!(", schema {schema}")).unwrap_or_default();
-        facts.push(vec!["Database".to_owned(), format!("{} on {}{schema}", database.name, database.server)]);
+        let size = found.size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+        facts.push(vec!["Database".to_owned(), format!("{} on {}{schema}{size}", database.name, database.server)]);
     }
     if status.hosts.len() > 1 || verbose {
         facts.push(vec!["Hosts".to_owned(), status.hosts.join(", ")]);
+    }
+    for certificate in &found.certificates {
+        facts.push(vec!["Certificate".to_owned(), certificates::sentence(certificate, now)]);
     }
     if let Some(end) = &spec.expires_at {
         facts.push(vec!["Trial".to_owned(), format!("ends at {}", end.0)]);
@@ -224,5 +251,105 @@ pub fn code_of(state: State) -> ExitCode {
     match state {
         State::Ready | State::Suspended => ExitCode::SUCCESS,
         State::Stalled | State::Working | State::Deleting => NOT_READY.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of<K: serde::de::DeserializeOwned>(manifest: serde_json::Value) -> K {
+        serde_json::from_value(manifest).unwrap()
+    }
+
+    fn found() -> Found {
+        let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-11-25T10:00:00Z"});
+        let deploying = "web: 1 of 2 pods are available";
+        let conditions = json!([
+            condition("Ready", "False", "Deploying", deploying),
+            condition("Reconciling", "True", "Deploying", deploying),
+            condition("DatabaseReady", "True", "Ready", "the data is on main"),
+            condition("Migrated", "True", "Migrated", "migrated to version 2"),
+            condition("Available", "False", "Deploying", deploying),
+        ]);
+        let status = json!({
+            "observedGeneration": 1, "namespace": "tenant-acme", "version": "2", "url": "https://acme.example.com", "conditions": conditions,
+            "hosts": ["acme.example.com", "orders.acme.example"], "release": {"name": "planner-2", "uid": "1", "since": "2026-11-25T09:00:00Z"},
+            "database": {"server": "main", "name": "tenants", "schema": "tenant_acme", "owner": "tenant_acme"},
+        });
+        let spec = json!({"displayName": "Acme Inc.", "blueprint": "planner", "plan": "starter", "expiresAt": "2026-12-24T00:00:00Z"});
+        let template = json!({
+            "metadata": {"labels": {"app.kubernetes.io/version": "2"}},
+            "spec": {"containers": [{"name": "web", "image": "registry.example.com/planner:2"}]},
+        });
+        let event = json!({
+            "metadata": {"name": "a"}, "type": "Normal", "reason": "Migrated", "note": "migrated to version 2", "eventTime": "2026-11-25T09:59:30.000000Z",
+        });
+        Found {
+            tenant: of(json!({"metadata": {"name": "acme", "generation": 1}, "spec": spec, "status": status})),
+            deployments: vec![of(json!({
+                "metadata": {"name": "web"}, "spec": {"replicas": 2, "selector": {}, "template": template}, "status": {"availableReplicas": 1},
+            }))],
+            events: vec![of(event)],
+            certificates: vec![of(json!({
+                "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "tls"},
+                "status": {"notAfter": "2027-02-01T10:00:40Z", "conditions": [{"type": "Ready", "status": "True"}]},
+            }))],
+            size: None,
+        }
+    }
+
+    #[test]
+    fn one_screen_has_all_that_is_asked_most() {
+        let now = "2026-11-25T10:00:40Z".parse().unwrap();
+        let mut found = found();
+        insta::assert_snapshot!(screen(&found, false, now, Style::default()), @r"
+        acme   Acme Inc.
+        planner · plan starter · 2 by release planner-2
+
+        ◐ Deploying for 40s
+
+          ✓ Space      namespace tenant-acme
+          ✓ Database   the data is on main
+          ✓ Migration  migrated to version 2
+          ◐ Pods       web: 1 of 2 pods are available
+
+        Components
+          web   1/2 pods   2
+
+        Database      tenants on main, schema tenant_acme
+        Hosts         acme.example.com, orders.acme.example
+        Certificate   tls until 2027-02-01T10:00:40Z, 68 days left
+        Trial         ends at 2026-12-24T00:00:00Z
+
+        Last events
+          70s   Normal   Migrated   migrated to version 2
+        ");
+        found.size = Some(3 << 20);
+        insta::assert_snapshot!(screen(&found, true, now, Style::default()), @r"
+        acme   Acme Inc.
+        planner · plan starter · 2 by release planner-2
+
+        ◐ Deploying for 40s
+
+          ✓ Space      namespace tenant-acme
+          ✓ Database   the data is on main
+          ✓ Migration  migrated to version 2
+          ◐ Pods       web: 1 of 2 pods are available
+
+        Components
+          web   1/2 pods   2   registry.example.com/planner:2
+
+        Database      tenants on main, schema tenant_acme, 3 MiB
+        Hosts         acme.example.com, orders.acme.example
+        Certificate   tls until 2027-02-01T10:00:40Z, 68 days left
+        Trial         ends at 2026-12-24T00:00:00Z
+        Channel       stable
+        Deletion      Retain
+
+        Last events
+          70s   Normal   Migrated   migrated to version 2
+        ");
     }
 }

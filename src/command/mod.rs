@@ -1,6 +1,8 @@
 //! What the program can be told to do.
 
+mod access;
 mod apply;
+mod certificates;
 pub mod change;
 pub mod check;
 mod cluster;
@@ -12,7 +14,9 @@ pub mod delete;
 pub mod diff;
 pub mod events;
 mod follow;
+mod foreign;
 pub mod get;
+mod installation;
 pub mod list;
 pub mod man;
 mod manifests;

@@ -1,12 +1,13 @@
 //! `tenantry render`: instances as YAML, offline, in a stable order and without a secret.
 
+use super::installation::Started;
 use super::manifests::Manifests;
 use super::{Failure, print};
 use kube::ResourceExt;
 use std::path::PathBuf;
 use tenantry::api::Tenant;
 use tenantry::instance::Settings;
-use tenantry::instance::render::{self, Kind, Serving};
+use tenantry::instance::render::{self, Serving};
 
 /// Options of `tenantry render`.
 #[derive(clap::Args, Debug)]
@@ -28,25 +29,14 @@ pub struct Options {
     /// Only the tenant of this name. May be given several times.
     #[arg(long = "tenant", value_name = "NAME")]
     tenants: Vec<String>,
-    /// A kind that extras may be of, as the operator is started with. May be given several times.
-    #[arg(long = "extra-kind", value_name = "GROUP/VERSION/KIND")]
-    extra_kinds: Vec<Kind>,
-    /// The namespace of the operator.
-    #[arg(long, value_name = "NAME", default_value = "tenantry-system")]
-    namespace: String,
-    /// The ServiceAccount of the operator.
-    #[arg(long, value_name = "NAME", default_value = "tenantry-operator")]
-    service_account: String,
+    #[command(flatten)]
+    started: Started,
 }
 
 /// Renders every tenant of the files.
 pub fn render(options: &Options) -> Result<(), Failure> {
     let manifests = Manifests::read_all(&options.files)?;
-    let settings = Settings {
-        namespace: options.namespace.clone(),
-        service_account: options.service_account.clone(),
-        extra_kinds: options.extra_kinds.clone(),
-    };
+    let settings = options.started.settings();
     for name in &options.tenants {
         manifests.tenant(name)?;
     }

@@ -123,6 +123,13 @@ pub fn age(since: jiff::Timestamp, now: jiff::Timestamp) -> String {
     }
 }
 
+/// So many bytes, in the unit in which there are fewest digits, as kubectl writes sizes.
+pub fn bytes(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let unit = (0..units.len() - 1).find(|unit| bytes >> (10 * (unit + 1)) == 0).unwrap_or(units.len() - 1);
+    format!("{} {}", bytes >> (10 * unit), units[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,5 +157,10 @@ mod tests {
         let ago = |seconds: i64| age(now - jiff::SignedDuration::from_secs(seconds), now);
         assert_eq!([ago(0), ago(119), ago(120), ago(7200), ago(172_800)], ["0s", "119s", "2m", "2h", "2d"]);
         assert_eq!(ago(-5), "0s", "a clock that runs fast");
+    }
+
+    #[test]
+    fn a_size_has_the_unit_in_which_it_is_short() {
+        assert_eq!([0, 1023, 1024, 3 << 20, 5 << 40, 5 << 50].map(bytes), ["0 B", "1023 B", "1 KiB", "3 MiB", "5 TiB", "5120 TiB"]);
     }
 }

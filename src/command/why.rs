@@ -11,7 +11,7 @@ use kube::api::{ListParams, LogParams};
 use kube::{Api, Client};
 use std::process::ExitCode;
 use tenantry::api::Tenant;
-use tenantry::inspect::{Evidence, State, advice, cause};
+use tenantry::inspect::{Cause, Evidence, State, advice, cause};
 
 /// So many last lines of a log are shown.
 const LINES: i64 = 15;
@@ -51,22 +51,25 @@ pub async fn why(options: Options) -> Result<ExitCode, Failure> {
         print(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
         return Ok(code);
     }
-    let style = Style::of_output();
-    print(&format!("{}\n", style.state(State::of(&tenant), &format!("{}: {}", found.reason, found.sentence))))?;
-    if let Some(evidence) = &found.pod {
-        match log_of(&client, &tenant, evidence).await {
-            Ok(log) if !log.trim().is_empty() => {
-                let lines: String = log.trim_end().lines().map(|line| format!("  │ {line}\n")).collect();
-                print(&format!("\n{}\n{lines}", style.dim(&format!("the last lines of pod {}, {}", evidence.pod, evidence.container))))?;
-            }
-            Ok(_) => {}
-            Err(error) => note(&format!("its log can't be read: {error}")),
-        }
-    }
+    let log = match &found.pod {
+        Some(evidence) => log_of(&client, &tenant, evidence).await.map_err(|error| note(&format!("its log can't be read: {error}"))).ok(),
+        None => None,
+    };
+    print(&screen(&found, State::of(&tenant), log.as_deref(), Style::of_output()))?;
     if let Some(advice) = advice::about(&found.reason) {
         note(&advice.sentence_for(&options.name));
     }
     Ok(code)
+}
+
+/// The cause, and below it the log that shows it.
+fn screen(cause: &Cause, at: State, log: Option<&str>, style: Style) -> String {
+    let mut text = format!("{}\n", style.state(at, &format!("{}: {}", cause.reason, cause.sentence)));
+    if let (Some(evidence), Some(log)) = (&cause.pod, log.map(str::trim_end).filter(|log| !log.is_empty())) {
+        text += &format!("\n{}\n", style.dim(&format!("the last lines of pod {}, {}", evidence.pod, evidence.container)));
+        text.extend(log.lines().map(|line| format!("  │ {line}\n")));
+    }
+    text
 }
 
 /// The pods and Jobs of a tenant; none where they may not be read.
@@ -91,4 +94,23 @@ async fn log_of(client: &Client, tenant: &Tenant, evidence: &Evidence) -> Result
         ..LogParams::default()
     };
     pods.logs(&evidence.pod, &parameters).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_stands_below_the_cause_that_it_shows() {
+        let evidence = Evidence { pod: "migrate-1".to_owned(), container: "migrate".to_owned(), previous: false };
+        let cause = Cause { reason: "MigrationFailed".to_owned(), sentence: "the migration to 2 failed".to_owned(), pod: Some(evidence) };
+        insta::assert_snapshot!(screen(&cause, State::Stalled, Some("one\ntwo\n"), Style::default()), @r"
+        ✗ MigrationFailed: the migration to 2 failed
+
+        the last lines of pod migrate-1, migrate
+          │ one
+          │ two
+        ");
+        assert_eq!(screen(&cause, State::Stalled, Some(" \n"), Style::default()).lines().count(), 1, "an empty log shows nothing");
+    }
 }

@@ -16,6 +16,7 @@ mod login;
 mod plan;
 mod remove;
 mod session;
+mod size;
 mod survey;
 
 pub use dry_run::DryRun;
@@ -23,6 +24,7 @@ pub use error::DatabaseError;
 pub use login::{Login, generate_password, is_password};
 pub use plan::{Change, plan};
 pub use session::{Address, TlsMode};
+pub use size::size;
 pub use survey::{Membership, Observed, ObservedPlace, ObservedRole, ObservedServer, ObservedTenant, ServerFacts};
 
 use crate::lease::Fence;

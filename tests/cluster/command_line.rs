@@ -268,15 +268,48 @@ async fn logs_are_kubectls_for_a_component() {
     let tenant = Tenant::new("logged").create_in(&world).await;
     tenant.ready().await;
     pod_of(&tenant, "web").await;
-    let path = format!("{}/.local/bin:{}", env!("CARGO_MANIFEST_DIR"), std::env::var("PATH").unwrap_or_default());
-    let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tenantry"));
-        command.args(arguments).env("PATH", &path).output().expect("the program starts")
-    };
-    let of_web = run(&["logs", &tenant.name, "web", "--", "--tail", "1"]);
+    let of_web = tenantry(&["logs", &tenant.name, "web", "--", "--tail", "1"]).await;
     assert_eq!(out(&of_web).lines().count(), 1, "{}{}", out(&of_web), said(&of_web));
-    let of_all = run(&["logs", &tenant.name]);
+    let of_all = tenantry(&["logs", &tenant.name]).await;
     assert!(out(&of_all).contains("[pod/web-") && out(&of_all).contains("[pod/worker-"), "{}{}", out(&of_all), said(&of_all));
-    let of_none = run(&["logs", &tenant.name, "nothing"]);
+    let of_none = tenantry(&["logs", &tenant.name, "nothing"]).await;
     assert!(code(&of_none) != 0 && said(&of_none).contains("nothing"), "{}", said(&of_none));
+}
+
+#[tokio::test]
+async fn how_much_data_there_is_is_told_to_who_may_read_the_login() {
+    let tenant = Tenant::new("measured").ready().await;
+    tenant.sql("create table made as select repeat('x', 1000) as word from generate_series(1, 3000)").await.unwrap();
+    let shown = tenantry(&["get", &tenant.name, "--verbose"]).await;
+    let size = regex::Regex::new(r"Database +\S+ on main, schema \S+, ([0-9]+) MiB").unwrap();
+    let found = out(&shown);
+    let found = size.captures(&found).unwrap_or_else(|| panic!("no size: {found}{}", said(&shown)));
+    assert!((3..6).contains(&found[1].parse::<u32>().unwrap()), "{}", &found[0]);
+    let viewer = unique("viewer");
+    let subject = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": viewer});
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tenantry-viewer"});
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": viewer}, "subjects": [subject], "roleRef": role,
+    });
+    tenant.world.create(&binding).await;
+    let shown = wait_until("a viewer is shown the tenant", LIMIT, async || {
+        let shown = tenantry(&["get", &tenant.name, "--verbose", "--as", &viewer]).await;
+        if out(&shown).contains(&tenant.name) { Ok(shown) } else { Err(said(&shown)) }
+    })
+    .await;
+    assert!(!out(&shown).contains("MiB") && said(&shown).contains("you may not read Secret"), "{}{}", out(&shown), said(&shown));
+    tenant.world.delete("ClusterRoleBinding", None, &viewer).await;
+}
+
+#[tokio::test]
+async fn an_address_is_printed_where_nobody_can_open_it() {
+    let world = World::new().await;
+    let tenant = Tenant::new("opened").create_in(&world).await;
+    tenant.ready().await;
+    let url = tenant.get().await["status"]["url"].as_str().expect("an address").to_owned();
+    assert_eq!(out(&tenantry(&["open", &tenant.name]).await), format!("{url}\n"));
+    let lost = Tenant::new("opened").with(json!({"blueprint": "nowhere"})).create_in(&world).await;
+    lost.stalled("BlueprintMissing").await;
+    let nowhere = tenantry(&["open", &lost.name]).await;
+    assert!(code(&nowhere) == 1 && said(&nowhere).contains(&format!("kubectl tenantry why {}", lost.name)), "{}", said(&nowhere));
 }

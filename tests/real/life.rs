@@ -1,6 +1,7 @@
 //! What a customer sees: pages with the customer's own look and data, a failed migration that nobody notices, a pause that loses nothing.
 
 use crate::planner::{self, FIRST, SECOND, page, page_with};
+use crate::support::program::{code, out, said, tenantry};
 use crate::support::{LIMIT, wait_until};
 use serde_json::json;
 
@@ -81,4 +82,17 @@ async fn a_suspended_tenant_is_gone_and_comes_back_with_its_data() {
     eprintln!("back {:.1} s after the suspension", begun.elapsed().as_secs_f32());
     assert!(begun.elapsed().as_secs() < 30, "back after {} s", begun.elapsed().as_secs());
     tenant.ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real node: dev/test-real"]
+async fn a_command_runs_in_a_component_and_ends_as_it_ends() {
+    let tenant = planner::tenant("commanded", json!({"displayName": "Commanded"})).await;
+    let checked = tenantry(&["exec", &tenant.name, "web", "--", "python3", "manage.py", "check"]).await;
+    assert_eq!(code(&checked), 0, "{}", said(&checked));
+    assert!(out(&checked).contains("no issues"), "{}", out(&checked));
+    let failed = tenantry(&["exec", &tenant.name, "web", "--", "sh", "-c", "exit 7"]).await;
+    assert_eq!(code(&failed), 7, "{}", said(&failed));
+    let nowhere = tenantry(&["exec", &tenant.name, "nothing", "--", "true"]).await;
+    assert!(code(&nowhere) != 0 && said(&nowhere).contains("nothing"), "{}", said(&nowhere));
 }

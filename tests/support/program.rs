@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-/// The program, with nobody at its input.
+/// The program, with kubectl in reach and nobody at its input.
 pub async fn tenantry(arguments: &[&str]) -> Output {
+    let path = format!("{}/.local/bin:{}", env!("CARGO_MANIFEST_DIR"), std::env::var("PATH").unwrap_or_default());
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tenantry"));
-    command.args(arguments).stdin(Stdio::null()).output().await.expect("the program starts")
+    command.args(arguments).env("PATH", path).stdin(Stdio::null()).output().await.expect("the program starts")
 }
 
 /// Another program, with this at its input.

@@ -1,157 +1,23 @@
-//! `kubectl tenantry diff`: what the operator would do, objects and SQL, before anything is applied.
+//! What is told of a dry run: for people as a diff of objects and as statements, for programs as JSON, and in a sentence.
 
-use super::apply::{self, Applied};
-use super::cluster::Cluster;
-use super::completion;
-use super::manifests::Manifests;
-use super::terminal::Style;
-use super::{Failure, complain, note, print};
-use kube::{Client, ResourceExt};
+use super::Options;
+use crate::command::apply::Applied;
+use crate::command::terminal::Style;
 use serde_json::{Map, Value, json};
 use similar::TextDiff;
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use tenantry::api::tenant::TenantStatus;
-use tenantry::api::{Tenant, labels};
-use tenantry::controller::dry_run::{DryRun, Foreseen, Written};
+use tenantry::api::labels;
+use tenantry::controller::dry_run::{Foreseen, Written};
 use tenantry::database;
 use tenantry::inspect::redact::MASK;
-use tenantry::instance::Settings;
 use tenantry::instance::render::Kind;
-
-/// Exit code: something would be done.
-const DIFFERS: u8 = 1;
-/// Exit code: that can't be told.
-const FAILED: u8 = 2;
 
 /// What the cluster keeps of an object for itself.
 const OF_THE_CLUSTER: [&str; 6] = ["managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"];
 
-/// Options of `kubectl tenantry diff`.
-#[derive(clap::Args, Debug)]
-#[command(
-    after_help = "The operator's own pass is made over the cluster as it would be, each write as a dry run, each migration as if it came to a good end, and the database is
-looked at without changing it. So you need the rights to read and write what the operator does, and its login to the database server has to be of use from
-here: else leave the database out. Values of Secrets are never shown, nor what the server keeps of a password.
-
-With -f, the tenants are those of the files, and all that use a Blueprint, Plan, DatabaseServer or Release that would be another. A new Release is taken to
-have come to everybody. Without, it tells what the operator would do now: as a rule nothing.
-
-Exit codes: 0 nothing would be done, 1 something would, 2 that can't be told, or the operator would stop before the end.
-
-Examples:
-  kubectl tenantry diff -f tenants/acme.yaml
-  kubectl tenantry diff -f blueprint.yaml --tenant acme -o json
-  kubectl tenantry diff --tenant acme      whether the operator has anything to do"
-)]
-pub struct Options {
-    /// A file, a folder of them, or - for standard input, with Tenants, Blueprints, Plans, DatabaseServers or Releases. May be given several times.
-    #[arg(short = 'f', long = "filename", value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// Only this tenant. May be given several times.
-    #[arg(long = "tenant", value_name = "NAME", required_unless_present = "files", add = completion::tenants())]
-    tenants: Vec<String>,
-    /// Takes the database to be as it should be, as where it can't be reached from here.
-    #[arg(long)]
-    skip_database: bool,
-    /// All that would be written, as it is and as it would be.
-    #[arg(short = 'o', long, value_name = "FORMAT")]
-    output: Option<Format>,
-    /// A kind that extras may be of, as the operator is started with. May be given several times.
-    #[arg(long = "extra-kind", value_name = "GROUP/VERSION/KIND")]
-    extra_kinds: Vec<Kind>,
-    /// The namespace of the operator.
-    #[arg(short = 'n', long, value_name = "NAME", default_value = "tenantry-system")]
-    namespace: String,
-    /// The ServiceAccount of the operator.
-    #[arg(long, value_name = "NAME", default_value = "tenantry-operator")]
-    service_account: String,
-    #[command(flatten)]
-    cluster: Cluster,
-}
-
-/// How else it is told.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
-    /// A JSON object.
-    Json,
-}
-
-/// Tells what would be done.
-pub async fn diff(options: Options) -> ExitCode {
-    match foresee(&options).await {
-        Ok(code) => code,
-        Err(error) => {
-            complain(&error.to_string());
-            ExitCode::from(FAILED)
-        }
-    }
-}
-
-async fn foresee(options: &Options) -> Result<ExitCode, Failure> {
-    let client = options.cluster.client().await?;
-    let files = Manifests::read_all(&options.files)?;
-    let mut fleet = Manifests::of_fleet(&client, &options.namespace).await?;
-    let applied = apply::foresee(&client, &mut fleet, &files.documents).await?;
-    let tenants = affected(&fleet, &applied, &options.tenants)?;
-    let all = foresee_each(client, options, fleet, &tenants).await?;
-    let told = Told { applied: &applied, tenants: &all };
-    match options.output {
-        Some(Format::Json) => print(&format!("{}\n", serde_json::to_string_pretty(&told.json())?))?,
-        None => print(&told.text(Style::of_output()))?,
-    }
-    note(&told.sentence(options));
-    let stops = all.iter().any(|(_, foreseen)| foreseen.stop.is_some());
-    Ok(ExitCode::from(if stops { FAILED } else { u8::from(told.differs()) * DIFFERS }))
-}
-
-async fn foresee_each(client: Client, options: &Options, fleet: Manifests, tenants: &[String]) -> Result<Vec<(String, Foreseen)>, Failure> {
-    if tenants.is_empty() {
-        return Ok(Vec::new());
-    }
-    let settings = Settings {
-        namespace: options.namespace.clone(),
-        service_account: options.service_account.clone(),
-        extra_kinds: options.extra_kinds.clone(),
-    };
-    let database = if options.skip_database { database::DryRun::that_trusts() } else { database::DryRun::that_asks() };
-    let run = DryRun::new(client, settings, fleet.into_own_objects(), tenants, database).await?;
-    let mut all = Vec::new();
-    for tenant in tenants {
-        all.push((tenant.clone(), run.of(tenant).await));
-    }
-    Ok(all)
-}
-
-/// The tenants that a change concerns, or of those the ones that are asked for.
-fn affected(fleet: &Manifests, applied: &[Applied], asked: &[String]) -> Result<Vec<String>, Failure> {
-    for name in asked {
-        if !fleet.tenants.iter().any(|tenant| tenant.name_any() == *name) {
-            return Err(format!("there is no tenant {name}, in the cluster or in a file").into());
-        }
-    }
-    let uses = |tenant: &Tenant, changed: &Applied| match changed.kind.as_str() {
-        "Tenant" => changed.name == tenant.name_any(),
-        _ if !changed.changes_what_is_asked() => false,
-        "Plan" => changed.name == tenant.spec.plan,
-        "Blueprint" => changed.name == tenant.spec.blueprint,
-        "Release" => changed.after["spec"]["blueprint"] == *tenant.spec.blueprint,
-        _ => tenant.status.as_ref().and_then(TenantStatus::server) == Some(changed.name.as_str()),
-    };
-    let is_meant = |tenant: &&Tenant| {
-        let is_asked = asked.is_empty() || asked.contains(&tenant.name_any());
-        let is_concerned = applied.is_empty() || applied.iter().any(|changed| uses(tenant, changed));
-        is_asked && is_concerned && tenant.metadata.deletion_timestamp.is_none()
-    };
-    let names: BTreeSet<_> = fleet.tenants.iter().filter(is_meant).map(ResourceExt::name_any).collect();
-    Ok(names.into_iter().collect())
-}
-
 /// All that is told.
-struct Told<'a> {
-    applied: &'a [Applied],
-    tenants: &'a [(String, Foreseen)],
+pub struct Told<'a> {
+    pub applied: &'a [Applied],
+    pub tenants: &'a [(String, Foreseen)],
 }
 
 impl Told<'_> {
@@ -159,11 +25,18 @@ impl Told<'_> {
         self.applied.iter().filter(|applied| applied.changes_what_is_asked())
     }
 
-    fn differs(&self) -> bool {
+    /// Whether anything would be done.
+    pub fn differs(&self) -> bool {
         self.changed().next().is_some() || self.tenants.iter().any(|(_, foreseen)| is_something(foreseen))
     }
 
-    fn text(&self, style: Style) -> String {
+    /// Whether the operator would stop before the end.
+    pub fn stops(&self) -> bool {
+        self.tenants.iter().any(|(_, foreseen)| foreseen.stop.is_some())
+    }
+
+    /// For people.
+    pub fn text(&self, style: Style) -> String {
         let mut text = String::new();
         for applied in self.changed() {
             let name = format!("{} {}", applied.kind, applied.name);
@@ -184,7 +57,8 @@ impl Told<'_> {
         text
     }
 
-    fn json(&self) -> Value {
+    /// For programs.
+    pub fn json(&self) -> Value {
         let object = |written: &Written| {
             let (before, after) = masked(written.before.clone(), written.after.clone());
             let whole = after.as_ref().or(before.as_ref()).cloned().unwrap_or_default();
@@ -210,7 +84,7 @@ impl Told<'_> {
     }
 
     /// What it comes to, and what to do next.
-    fn sentence(&self, options: &Options) -> String {
+    pub fn sentence(&self, options: &Options) -> String {
         let objects: usize = self.tenants.iter().map(|(_, foreseen)| foreseen.objects.len()).sum();
         let statements: usize = self.tenants.iter().map(|(_, foreseen)| foreseen.database.len()).sum();
         let tenants = self.tenants.iter().filter(|(_, foreseen)| is_something(foreseen)).count();
@@ -222,8 +96,7 @@ impl Told<'_> {
             (None, true) => "kubectl tenantry reconcile NAME has a tenant looked at now".to_owned(),
             (None, false) => format!("to do it: kubectl apply{}", files.concat()),
         };
-        let stops = self.tenants.iter().any(|(_, foreseen)| foreseen.stop.is_some());
-        if !self.differs() && !stops {
+        if !self.differs() && !self.stops() {
             return format!("nothing would be done; {} tenants were looked at", self.tenants.len());
         }
         format!("{objects} objects written for {tenants} of {} tenants, {database}; {next}", self.tenants.len())
@@ -312,4 +185,82 @@ fn plain(mut object: Value) -> Value {
         }
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str, version: u32) -> Value {
+        let metadata = json!({"name": "web", "namespace": "tenant-acme", "resourceVersion": version.to_string(), "uid": "1"});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"A": "1", "TEXT": text}})
+    }
+
+    fn secret(password: &str) -> Value {
+        let metadata = json!({"name": "database", "namespace": "tenant-acme"});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"password": password, "username": "YQ=="}})
+    }
+
+    #[test]
+    fn objects_are_told_as_a_diff_and_secrets_as_being_others() {
+        let objects = vec![
+            Written { before: Some(config("before", 1)), after: Some(config("after", 1)) },
+            Written { before: Some(secret("b2xk")), after: Some(secret("bmV3")) },
+            Written { before: Some(config("same", 1)), after: Some(config("same", 2)) },
+            Written { before: Some(json!({"kind": "Service", "metadata": {"name": "old", "namespace": "tenant-acme"}})), after: None },
+        ];
+        let tenants = [
+            ("acme".to_owned(), Foreseen { objects, database: Vec::new(), stop: None }),
+            ("globex".to_owned(), Foreseen { objects: Vec::new(), database: Vec::new(), stop: Some("Plan gold doesn't exist".to_owned()) }),
+            ("initech".to_owned(), Foreseen { objects: Vec::new(), database: Vec::new(), stop: None }),
+        ];
+        let tenant = |plan: &str| json!({"kind": "Tenant", "metadata": {"name": "acme"}, "spec": {"plan": plan}});
+        let applied =
+            [Applied { kind: "Tenant".to_owned(), name: "acme".to_owned(), before: Some(tenant("starter")), after: tenant("business") }];
+        let told = Told { applied: &applied, tenants: &tenants };
+        let text = told.text(Style::default());
+        assert!(!text.contains("b2xk") && !text.contains("bmV3") && !told.json().to_string().contains("bmV3"));
+        insta::assert_snapshot!(text, @r#"
+        --- Tenant acme
+        +++ Tenant acme
+        @@ -2,4 +2,4 @@
+         metadata:
+           name: acme
+         spec:
+        -  plan: starter
+        +  plan: business
+        Tenant acme
+        --- ConfigMap tenant-acme/web
+        +++ ConfigMap tenant-acme/web
+        @@ -1,7 +1,7 @@
+         apiVersion: v1
+         data:
+           A: "1"
+        -  TEXT: before
+        +  TEXT: after
+         kind: ConfigMap
+         metadata:
+           name: web
+        ConfigMap tenant-acme/web: written, and nothing of it would be another
+        --- Service tenant-acme/old
+        +++ /dev/null
+        @@ -1,4 +0,0 @@
+        -kind: Service
+        -metadata:
+        -  name: old
+        -  namespace: tenant-acme
+        --- Secret tenant-acme/database
+        +++ Secret tenant-acme/database
+        @@ -1,6 +1,6 @@
+         apiVersion: v1
+         data:
+        -  password: "[secret]"
+        +  password: "[secret], another than before"
+           username: "[secret]"
+         kind: Secret
+         metadata:
+        Tenant globex
+        it would stop there: Plan gold doesn't exist
+        "#);
+    }
 }
