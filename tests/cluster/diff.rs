@@ -1,7 +1,7 @@
 //! `kubectl tenantry diff` foretells what the operator then does, object by object as the API server's own record has it, and does nothing itself.
 
 use crate::support::program::{code, out, said, tenantry};
-use crate::support::{Audit, LIMIT, Request, Tenant, World, manifest, wait_until};
+use crate::support::{Audit, LIMIT, Request, Tenant, World, condition, kubectl, manifest, unique, wait_until};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -250,4 +250,76 @@ async fn a_rotation_is_foreseen_without_showing_a_secret_and_what_would_stop_is_
     let nobody = tenantry(&["diff", "--tenant", "nobody-at-all"]).await;
     assert_eq!(code(&nobody), 2);
     assert!(said(&nobody).contains("there is no tenant nobody-at-all"), "{}", said(&nobody));
+}
+
+#[tokio::test]
+async fn a_release_is_foreseen_as_at_its_end() {
+    let world = World::new().await;
+    let blueprint = world.blueprint(json!({})).await;
+    let first = Tenant::new("foreseen").with(json!({"blueprint": blueprint})).create_in(&world).await;
+    let second = Tenant::new("foreseen").with(json!({"blueprint": blueprint})).create_in(&world).await;
+    for tenant in [&first, &second] {
+        tenant.ready().await;
+        assert_nothing_left(tenant).await;
+    }
+    let release = manifest("Release", &unique("foreseen"), json!({"blueprint": blueprint, "version": "2.0"}));
+    let audit = Audit::begin();
+    let foreseen = Files::of(&[&release]).foresee().await;
+    world.create(&release).await;
+    for tenant in [&first, &second] {
+        assert_written(&audit, tenant, &foreseen).await;
+        assert_is_so(tenant, &foreseen).await;
+        assert_eq!(tenant.get().await["status"]["version"], "2.0");
+    }
+}
+
+#[tokio::test]
+async fn the_first_tenant_of_a_server_is_foreseen_with_the_database_that_it_brings() {
+    let world = World::new().await;
+    let database = unique("shared").replace('-', "_");
+    let server = world.server(json!({"database": database})).await;
+    wait_until("the server was looked at", LIMIT, async || {
+        let server = world.get("DatabaseServer", None, &server).await;
+        condition(&server, "Ready").map(|_| ()).ok_or_else(|| server["status"].to_string())
+    })
+    .await;
+    let manifest = Tenant::new("foreseen").with(json!({"region": server})).manifest();
+    let (audit, files) = (Audit::begin(), Files::of(&[&manifest]));
+    let foreseen = files.foresee().await;
+    let statements = foreseen["tenants"][0]["statements"].to_string();
+    assert!(statements.contains(&format!("CREATE DATABASE {database}")), "{statements}");
+    let there = format!("SELECT count(*) FROM pg_database WHERE datname = '{database}'");
+    assert_eq!(world.environment.postgres.admin(&there).await, "0", "a look makes no database");
+    let text = out(&tenantry(&["diff", "-f", &files.path().display().to_string()]).await);
+    for line in ["--- /dev/null", "+++ Namespace tenant-", "-- create login", "CREATE SCHEMA"] {
+        assert!(text.contains(line), "{line} isn't shown:\n{text}");
+    }
+
+    world.create(&manifest).await;
+    let tenant = Tenant::of(&world, &manifest);
+    assert_written(&audit, &tenant, &foreseen).await;
+    assert_eq!(world.environment.postgres.admin(&there).await, "1");
+}
+
+#[tokio::test]
+async fn what_kubectl_applied_and_a_manifest_says_no_more_is_foreseen_to_go() {
+    let world = World::new().await;
+    let mut manifest = Tenant::new("foreseen").with(json!({"domains": ["kubectl.foreseen.example"]})).manifest();
+    let apply = |manifest: &Value| kubectl(&["apply", "-f", &Files::of(&[manifest]).path().display().to_string()]).expect("it is applied");
+    apply(&manifest);
+    let tenant = Tenant::of(&world, &manifest);
+    tenant.ready().await;
+    // By hand, so no manifest says it or takes it away.
+    world.merge("Tenant", None, &tenant.name, &json!({"spec": {"branding": {"primaryColor": "#0a5c36"}}})).await;
+    tenant.ready().await;
+    assert_nothing_left(&tenant).await;
+
+    manifest["spec"].as_object_mut().unwrap().remove("domains");
+    let audit = Audit::begin();
+    let foreseen = Files::of(&[&manifest]).foresee().await;
+    apply(&manifest);
+    assert_written(&audit, &tenant, &foreseen).await;
+    let spec = tenant.get().await["spec"].clone();
+    assert_eq!(spec, foreseen["applied"][0]["after"]["spec"]);
+    assert_eq!((&spec["domains"], &spec["branding"]["primaryColor"]), (&Value::Null, &json!("#0a5c36")));
 }
