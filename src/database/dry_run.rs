@@ -45,7 +45,7 @@ impl DryRun {
     }
 }
 
-/// The shared database comes with its first tenant.
+/// The shared database is made wherever it is missing: as a rule when its server is first looked at, but it may have gone since.
 fn in_a_new_database(server: &Server, desired: &DesiredDatabase) -> Result<Vec<Change>, DatabaseError> {
     let nothing = Observed {
         server: ObservedServer { operator: server.address.user.clone(), open_to_all: true, ..ObservedServer::default() },

@@ -274,7 +274,7 @@ async fn a_release_is_foreseen_as_at_its_end() {
 }
 
 #[tokio::test]
-async fn the_first_tenant_of_a_server_is_foreseen_with_the_database_that_it_brings() {
+async fn a_shared_database_that_is_gone_is_foreseen_to_be_made_with_the_tenant_that_needs_it() {
     let world = World::new().await;
     let database = unique("shared").replace('-', "_");
     let server = world.server(json!({"database": database})).await;
@@ -283,22 +283,24 @@ async fn the_first_tenant_of_a_server_is_foreseen_with_the_database_that_it_brin
         condition(&server, "Ready").map(|_| ()).ok_or_else(|| server["status"].to_string())
     })
     .await;
+    let postgres = &world.environment.postgres;
+    postgres.admin_in("postgres", &format!("DROP DATABASE {database} WITH (FORCE)")).await;
     let manifest = Tenant::new("foreseen").with(json!({"region": server})).manifest();
     let (audit, files) = (Audit::begin(), Files::of(&[&manifest]));
     let foreseen = files.foresee().await;
     let statements = foreseen["tenants"][0]["statements"].to_string();
-    assert!(statements.contains(&format!("CREATE DATABASE {database}")), "{statements}");
-    let there = format!("SELECT count(*) FROM pg_database WHERE datname = '{database}'");
-    assert_eq!(world.environment.postgres.admin(&there).await, "0", "a look makes no database");
+    assert!(statements.contains("CREATE DATABASE") && statements.contains(&database), "{statements}");
     let text = out(&tenantry(&["diff", "-f", &files.path().display().to_string()]).await);
     for line in ["--- /dev/null", "+++ Namespace tenant-", "-- create login", "CREATE SCHEMA"] {
         assert!(text.contains(line), "{line} isn't shown:\n{text}");
     }
+    let there = format!("SELECT count(*) FROM pg_database WHERE datname = '{database}'");
+    assert_eq!(postgres.admin(&there).await, "0", "a look makes no database");
 
     world.create(&manifest).await;
     let tenant = Tenant::of(&world, &manifest);
     assert_written(&audit, &tenant, &foreseen).await;
-    assert_eq!(world.environment.postgres.admin(&there).await, "1");
+    assert_eq!(postgres.admin(&there).await, "1");
 }
 
 #[tokio::test]
