@@ -482,7 +482,7 @@ const MANY: usize = 20;
 
 /// A change of the blueprint of many tenants meets faults at what is asked for all, and for the first, a middle and the last tenant.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes five minutes: dev/faults"]
+#[ignore = "takes ten minutes: dev/faults"]
 async fn no_fault_changes_anything_while_many_tenants_follow_their_blueprint() {
     let faults = |point: &Point, number: usize| match is_of_another(point, MANY, &[0, MANY / 2, MANY - 1]) {
         true => Vec::new(),

@@ -2,9 +2,9 @@
 //! [Message Formats](https://www.postgresql.org/docs/current/protocol-message-formats.html).
 
 use crate::mask::mask;
+use crate::support::encrypted;
 use crate::traffic::{Effect, Fault, Passing, Side, Traffic};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -38,13 +38,7 @@ pub async fn serve(upstream: Upstream, traffic: Arc<Traffic>, names: Vec<(String
 
 impl Upstream {
     fn connector(&self) -> TlsConnector {
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(self.authority.as_bytes()) {
-            roots.add(certificate.expect("a certificate")).expect("an authority");
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
-        TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+        TlsConnector::from(Arc::new(encrypted(&self.authority)))
     }
 
     async fn connect(&self, connector: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {

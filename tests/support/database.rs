@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, LazyLock};
 use tokio::process::Command;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Where the tests' Postgres is.
 #[derive(Clone, Debug)]
@@ -101,7 +102,7 @@ pub async fn query(uri: &str, authority: &str, sql: &str) -> Result<String, Stri
         Some(said) => format!("{}: {}", said.severity(), said.message()),
         None => error.to_string(),
     };
-    let (client, connection) = tokio_postgres::connect(uri, encrypted(authority)).await.map_err(in_words)?;
+    let (client, connection) = tokio_postgres::connect(uri, MakeRustlsConnect::new(encrypted(authority))).await.map_err(in_words)?;
     let connection = tokio::spawn(connection);
     let answer = client.simple_query(sql).await.map_err(in_words);
     drop(client);
@@ -116,14 +117,15 @@ pub async fn query(uri: &str, authority: &str, sql: &str) -> Result<String, Stri
     Ok(answer?.iter().filter_map(line).collect::<Vec<_>>().join("\n"))
 }
 
-fn encrypted(authority: &str) -> tokio_postgres_rustls::MakeRustlsConnect {
+/// How a connection to a server whose certificate is of this authority, in PEM, is encrypted.
+pub fn encrypted(authority: &str) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate.expect("a certificate")).expect("an authority");
     }
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().expect("versions of TLS");
-    tokio_postgres_rustls::MakeRustlsConnect::new(builder.with_root_certificates(roots).with_no_client_auth())
+    builder.with_root_certificates(roots).with_no_client_auth()
 }
 
 impl Environment {

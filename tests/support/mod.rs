@@ -24,7 +24,7 @@ mod world;
 
 pub use audit::{Audit, Request, summary};
 pub use cluster::Cluster;
-pub use database::{Postgres, psql, query};
+pub use database::{Postgres, encrypted, psql, query};
 pub use environment::{Environment, NAMESPACE, REGION, SERVICE_ACCOUNT, admin_secret, go_module, kubectl, kubectl_with, variable};
 pub use manifests::{manifest, merge};
 pub use operator::{HANDED_OVER, Operator, TAKEN_OVER, http_get};
