@@ -9,8 +9,8 @@ use std::fmt::{self, Display};
 pub struct Report {
     cells: BTreeMap<(String, String), (u32, u32)>,
     differences: Vec<String>,
-    /// Runs whose request did not come up.
-    pub not_met: u32,
+    /// What was tried at a request that did not come up, nor when it was tried again.
+    pub not_met: Vec<String>,
 }
 
 impl Report {
@@ -53,6 +53,13 @@ impl Display for Report {
             });
             writeln!(f, "| {workload} | {} |", cells.collect::<Vec<_>>().join(" | "))?;
         }
-        writeln!(f, "\n{} runs, {} differences, {} whose request did not come up", self.runs(), self.differences.len(), self.not_met)
+        writeln!(
+            f,
+            "\n{} runs, {} differences, {} whose request did not come up",
+            self.runs(),
+            self.differences.len(),
+            self.not_met.len()
+        )?;
+        self.not_met.iter().try_for_each(|line| writeln!(f, "did not come up: {line}"))
     }
 }
