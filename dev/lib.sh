@@ -42,7 +42,7 @@ until_true() {
 # is_ours PID PROGRAM: that process runs that program; its number wasn't given to another.
 is_ours() {
   local program
-  program=$(readlink "/proc/$1/exe" 2>/dev/null) && [ "${program% (deleted)}" = "$2" ]
+  program=$(readlink "/proc/$1/exe" 2>/dev/null) && [ "${program% (deleted)}" = "$(readlink -f "$2")" ]
 }
 
 is_not_ours() { ! is_ours "$@"; }
