@@ -19,11 +19,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Nothing was asked for so many ticks of the operator's clock: what was asked for is done, or will not be.
-const QUIET: u64 = 80;
+const QUIET: u64 = 20;
 /// The same where nothing tells what the end looks like.
-const QUIET_FOR_GOOD: u64 = 500;
+const QUIET_FOR_GOOD: u64 = 125;
 /// How long watches hold back at most.
-const HELD: u64 = 400;
+const HELD: u64 = 100;
 /// How long a run may take, unless less is allowed; see [`limited`].
 const LIMIT: Duration = Duration::from_secs(30);
 /// The same where the operator goes by the real clock.

@@ -18,9 +18,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// How often its clock ticks.
-const EVERY: Duration = Duration::from_millis(1);
+const EVERY: Duration = Duration::from_millis(4);
 /// What it then believes to have passed: half a minute in a second.
-pub const TICK: Duration = Duration::from_millis(30);
+pub const TICK: Duration = Duration::from_millis(120);
 
 /// Longer than any run takes, on its own clock.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000_000);
