@@ -358,7 +358,8 @@ impl Lane {
                     let snapshot = snapshot::take(self).await;
                     let Some(expected) = expected else { return Ok(snapshot) };
                     seen = snapshot::difference(expected, &snapshot);
-                    if seen.is_empty() {
+                    // It may have gone on, and ended, while the snapshot was taken.
+                    if seen.is_empty() && self.traffic.quiet_for() >= enough && !self.traffic.is_crashed() {
                         return Ok(snapshot);
                     }
                 } else {
