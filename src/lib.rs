@@ -12,6 +12,8 @@ pub mod api;
 pub mod client;
 pub mod controller;
 pub mod database;
+pub mod events;
+pub mod follow;
 pub mod inspect;
 pub mod instance;
 pub mod lease;

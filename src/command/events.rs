@@ -2,13 +2,14 @@
 
 use super::cluster::Cluster;
 use super::completion;
-use super::get::{events_of, find, happened, line_of};
+use super::get::{find, line_of};
 use super::terminal::{Style, table};
 use super::{Failure, note, print};
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
+use tenantry::events::{events_of, happened};
 
 /// Options of `kubectl tenantry events`.
 #[derive(clap::Args, Debug)]

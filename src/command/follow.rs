@@ -1,16 +1,16 @@
-//! How something is followed until it is as was asked for: the options for it, a watch that outlives an API server, and the steps on the screen.
+//! How a tenant is followed until it is as was asked for: the options for it, and the steps on the screen.
 
 use super::get::{code_of, find, next};
 use super::terminal::{Style, cut};
 use super::{Failure, TIMED_OUT, note, time};
-use futures::{Stream, StreamExt, TryStreamExt, future};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use futures::TryStreamExt;
+use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use tenantry::api::Tenant;
+use tenantry::follow::changes;
 use tenantry::inspect::{State, steps};
 
 /// Options of every command that changes a tenant and then follows it.
@@ -32,18 +32,6 @@ impl Waiting {
     pub fn limit(&self) -> Result<Duration, Failure> {
         time(&self.timeout)
     }
-}
-
-/// What becomes of the object of this name. A watch that is interrupted, as where an API server is replaced, goes on by itself; it ends only where it is
-/// refused.
-pub fn changes<K>(api: Api<K>, name: &str) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + use<K>
-where
-    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
-{
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    // The backoff has seen the error by then, and waits before the next try.
-    let goes_on = |event: &Result<watcher::Event<K>, watcher::Error>| event.as_ref().err().is_none_or(is_refused);
-    watcher(api, config).default_backoff().filter(move |event| future::ready(goes_on(event)))
 }
 
 /// Follows a tenant, step by step, until it is as was asked for or a person has to act; where something was asked for by an annotation, not before
@@ -120,30 +108,5 @@ impl Display {
         let lines = steps.iter().filter(changed).map(drawn);
         let _ = write!(out, "{up}{}", lines.collect::<String>()).and_then(|()| out.flush());
         self.shown = steps;
-    }
-}
-
-/// Whether the API server will go on saying no.
-fn is_refused(error: &watcher::Error) -> bool {
-    let code = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
-            status.code
-        }
-        watcher::Error::WatchError(status) => status.code,
-        _ => return false,
-    };
-    matches!(code, 401 | 403)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kube::core::Status;
-
-    #[test]
-    fn a_watch_ends_only_where_it_is_refused() {
-        let says = |code: u16| watcher::Error::WatchError(Box::new(Status::failure("no", "No").with_code(code)));
-        assert!(is_refused(&says(403)) && is_refused(&says(401)));
-        assert!(!is_refused(&says(410)) && !is_refused(&says(500)) && !is_refused(&watcher::Error::NoResourceVersion));
     }
 }

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tenantry::api::{Tenant, labels};
 use tenantry::database;
+use tenantry::events::{events_of, happened};
 use tenantry::inspect::{State, advice, state, steps};
 
 /// So many events are shown.
@@ -127,21 +128,6 @@ async fn measure(client: &Client, tenant: &Tenant) -> Option<u64> {
     let told = tokio::time::timeout(MEASURED_WITHIN, asked).await;
     let told = told.unwrap_or_else(|_| Err(format!("no answer within {} s", MEASURED_WITHIN.as_secs()).into()));
     told.map_err(|error| note(&format!("how much data there is can't be told from here: {error}"))).ok()
-}
-
-/// The events about a tenant, the latest last.
-pub async fn events_of(client: &Client, tenant: &Tenant) -> Result<Vec<Event>, kube::Error> {
-    let api: Api<Event> = Api::all(client.clone());
-    let about = format!("regarding.uid={}", tenant.uid().unwrap_or_default());
-    let mut events = api.list(&ListParams::default().fields(&about)).await?.items;
-    events.sort_by_key(happened);
-    Ok(events)
-}
-
-/// When an event happened last.
-pub fn happened(event: &Event) -> Option<Timestamp> {
-    let series = event.series.as_ref().map(|series| series.last_observed_time.0);
-    series.or(event.event_time.as_ref().map(|time| time.0)).or(event.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
 /// The screen.
@@ -314,6 +300,7 @@ mod tests {
 
           ✓ Space      namespace tenant-acme
           ✓ Database   the data is on main
+          ✓ Secrets    passwords and keys are made
           ✓ Migration  migrated to version 2
           ◐ Pods       web: 1 of 2 pods are available
 

@@ -1,7 +1,7 @@
 //! `tenantry publish`: makes a Release, for CI, and follows it to its end.
 
 use super::cluster::Cluster;
-use super::follow::changes;
+
 use super::{Failure, NOT_READY, PAUSED, TIMED_OUT, complain, print, time};
 use futures::TryStreamExt;
 use kube::api::PostParams;
@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tenantry::api::{Release, conditions, labels, schema};
+use tenantry::follow::changes;
 
 /// How often a line is printed where there is no terminal and nothing but numbers has changed.
 const LINE_EVERY: Duration = Duration::from_secs(10);

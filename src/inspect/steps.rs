@@ -61,6 +61,10 @@ pub fn steps(tenant: &Tenant) -> Vec<Step> {
         let since = Some(condition.last_transition_time.0);
         steps.push(Step { name, progress, sentence: condition.message.clone(), since });
     }
+    if let Some(secrets) = secrets(tenant) {
+        let before = steps.iter().position(|step| !["Space", "Database"].contains(&step.name)).unwrap_or(steps.len());
+        steps.insert(before, secrets);
+    }
     let at_work = if state == State::Stalled { Progress::Failed } else { Progress::Doing };
     let Some(ready) = ready(tenant).filter(|_| matches!(state, State::Stalled | State::Working | State::Deleting)) else { return steps };
     // `Ready` repeats what the step says that is in its way. What no step says lies before all of them.
@@ -77,6 +81,21 @@ pub fn steps(tenant: &Tenant) -> Vec<Step> {
         None => {}
     }
     steps
+}
+
+/// Passwords and keys have no condition. All are made before a database is looked at, and so before what comes after it.
+fn secrets(tenant: &Tenant) -> Option<Step> {
+    let status_of =
+        |kind: &str| tenant.conditions().iter().find(|condition| condition.type_ == kind).map(|condition| condition.status.as_str());
+    let has_later = [MIGRATED, ROUTED, HEALTHY].into_iter().any(|kind| status_of(kind).is_some());
+    let progress = match status_of(DATABASE_READY) {
+        Some("True") => Progress::Done,
+        _ if has_later => Progress::Done,
+        Some(_) => Progress::Waiting,
+        None => return None,
+    };
+    let sentence = if progress == Progress::Done { "passwords and keys are made" } else { "" };
+    Some(Step { name: "Secrets", progress, sentence: sentence.to_owned(), since: None })
 }
 
 #[cfg(test)]
@@ -110,7 +129,13 @@ mod tests {
         let progress: Vec<_> = all.iter().map(|(name, progress, _)| (*name, *progress)).collect();
         assert_eq!(
             progress,
-            [("Space", Progress::Done), ("Database", Progress::Done), ("Migration", Progress::Doing), ("Pods", Progress::Waiting)]
+            [
+                ("Space", Progress::Done),
+                ("Database", Progress::Done),
+                ("Secrets", Progress::Done),
+                ("Migration", Progress::Doing),
+                ("Pods", Progress::Waiting)
+            ]
         );
     }
 

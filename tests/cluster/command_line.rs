@@ -39,7 +39,8 @@ async fn one_tenant_is_shown_step_by_step_and_why_it_is_not_ready() {
     assert!(said(&watched).contains(&format!("next: kubectl tenantry open {}", tenant.name)), "{}", said(&watched));
 
     let screen = out(&tenantry(&["get", &tenant.name]).await);
-    for part in ["✓ Space", "✓ Database", "✓ Migration", "✓ Pods", "✓ Address", "✓ Answering", "web", "1/1 pods", "Last events"]
+    for part in
+        ["✓ Space", "✓ Database", "✓ Secrets", "✓ Migration", "✓ Pods", "✓ Address", "✓ Answering", "web", "1/1 pods", "Last events"]
     {
         assert!(screen.contains(part), "{part} is missing:\n{screen}");
     }
