@@ -18,7 +18,7 @@ RUN case $TARGETARCH in \
     apt-get update && apt-get install --yes --no-install-recommends "$package" "libc6-dev-$TARGETARCH-cross" && \
     rm -rf /var/lib/apt/lists/* && \
     rustup target add "$target"
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock askama.toml ./
 COPY src ./src
 COPY benches ./benches
 COPY config/rbac ./config/rbac

@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod client;
+pub mod console;
 pub mod controller;
 pub mod database;
 pub mod events;

@@ -41,6 +41,7 @@ async fn act() -> ExitCode {
         Command::Report(options) => command::report::report(options).await.map(done),
         Command::Compose(options) => command::compose::compose(options).await.map(done),
         Command::Run(options) => command::run::run(options).await.map(done),
+        Command::Console(options) => command::console::console(options).await.map(done),
         Command::Publish(options) => command::publish::publish(options).await,
         Command::Crd(options) => command::crd::crd(&options).map(done),
         Command::Render(options) => command::render::render(&options).map(done),

@@ -8,6 +8,7 @@ pub mod check;
 mod cluster;
 pub mod completion;
 pub mod compose;
+pub mod console;
 pub mod cost;
 pub mod crd;
 pub mod delete;
@@ -99,6 +100,8 @@ pub enum Command {
     Compose(compose::Options),
     /// Keep every Tenant's instance as its manifest says: the operator itself.
     Run(run::Options),
+    /// Serve the web console, which acts with its visitors' rights.
+    Console(console::Options),
     /// Make a Release, and follow it to its end: for CI.
     Publish(publish::Options),
     /// Print the custom resource definitions, or write or check the files that hold them.

@@ -10,6 +10,11 @@ pub struct Advice {
 }
 
 impl Advice {
+    /// Who can mend it.
+    pub fn who(&self) -> &'static str {
+        self.who
+    }
+
     /// Who acts for this tenant, and how, in a sentence.
     pub fn sentence_for(&self, tenant: &str) -> String {
         format!("who has to act: {}; next: {}", self.who, self.next.replace("NAME", tenant))

@@ -8,6 +8,7 @@ mod support;
 
 mod away;
 mod command_line;
+mod console;
 mod database;
 mod deletion;
 mod diff;

@@ -8,7 +8,9 @@
 #![allow(dead_code, unused_imports)]
 
 mod audit;
+pub mod browser;
 mod cluster;
+pub mod console;
 mod database;
 mod door;
 mod environment;

@@ -1,0 +1,200 @@
+//! What can be done with a tenant: each is asked before it is done.
+
+use super::apply::{Refusal, apply};
+use super::form::Submitted;
+use super::frame::Frame;
+use super::offer::{Offer, offers};
+use super::problem::{Problem, show};
+use super::rights::Right;
+use super::tenant;
+use crate::api::Tenant;
+use askama::Template;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use jiff::{SignedDuration, Timestamp, Unit};
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Something that can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    Suspend,
+    Resume,
+    Plan,
+    Trial,
+    Delete,
+}
+
+impl Change {
+    fn right(self) -> Right {
+        if self == Self::Delete { Right::DeleteTenants } else { Right::ChangeTenants }
+    }
+}
+
+/// What a visitor answers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Answer {
+    plan: String,
+    /// So many days more; none takes the end away.
+    days: String,
+    /// The name, typed.
+    name: String,
+    /// Overwrites what somebody else has set.
+    overwrite: bool,
+    /// The tenant that was shown, which may be another of the same name by now.
+    uid: String,
+}
+
+#[derive(Template)]
+#[template(path = "change.html")]
+struct Page {
+    frame: Frame,
+    change: Change,
+    tenant: Tenant,
+    offers: Vec<Offer>,
+    /// Why the last answer wasn't enough.
+    problem: Option<String>,
+    /// Who has set what would be overwritten.
+    set_by: Option<String>,
+    answer: Answer,
+}
+
+impl Page {
+    fn name(&self) -> String {
+        self.tenant.name_any()
+    }
+
+    /// The plan that is chosen: the one that was answered, or else the tenant's.
+    fn chosen(&self) -> &str {
+        if self.answer.plan.is_empty() { &self.tenant.spec.plan } else { &self.answer.plan }
+    }
+
+    fn keeps_data(&self) -> bool {
+        self.tenant.spec.deletion.policy == crate::api::tenant::DeletionPolicy::Retain
+    }
+}
+
+/// Asks.
+pub async fn ask(frame: Frame, Path((name, change)): Path<(String, Change)>) -> Result<Response, Problem> {
+    let page = page(frame, &name, change).await?;
+    Ok(show(StatusCode::OK, &page))
+}
+
+async fn page(frame: Frame, name: &str, change: Change) -> Result<Page, Problem> {
+    if !frame.visitor.rights.has(change.right()) {
+        return Err(Problem::forbidden(change.right().missing()));
+    }
+    let tenant = tenant::find(&frame.visitor.client, name).await?;
+    let offers = if change == Change::Plan { offers(&frame.visitor.client).await? } else { Vec::new() };
+    Ok(Page { frame, change, tenant, offers, problem: None, set_by: None, answer: Answer::default() })
+}
+
+/// Does it, and goes back to the tenant's page.
+pub async fn make(
+    frame: Frame,
+    Path((name, change)): Path<(String, Change)>,
+    Submitted(answer): Submitted<Answer>,
+) -> Result<Response, Problem> {
+    let client = frame.visitor.client.clone();
+    let mut page = page(frame, &name, change).await?;
+    if page.tenant.uid().unwrap_or_default() != answer.uid {
+        return Err(Problem::new(StatusCode::CONFLICT, format!("{name} is another tenant by now: look at it first; nothing was done")));
+    }
+    let outcome = match asked(change, &answer, &page.tenant, Timestamp::now()) {
+        Ok(Asked::Delete) => delete(&client, &page.tenant).await,
+        Ok(Asked::Set(spec)) => apply(&client, &page.tenant, spec, answer.overwrite).await,
+        Err(why) => Err(Refusal::Problem(why)),
+    };
+    let status = match outcome {
+        Ok(()) => return Ok(Redirect::to(&format!("/tenants/{name}")).into_response()),
+        Err(Refusal::Problem(why)) => {
+            page.problem = Some(why);
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        Err(Refusal::SetByOthers(who)) => {
+            page.set_by = Some(who);
+            StatusCode::CONFLICT
+        }
+    };
+    page.answer = answer;
+    Ok(show(status, &page))
+}
+
+/// What an answer comes to.
+enum Asked {
+    Set(Value),
+    Delete,
+}
+
+fn asked(change: Change, answer: &Answer, tenant: &Tenant, now: Timestamp) -> Result<Asked, String> {
+    Ok(match change {
+        Change::Suspend => Asked::Set(json!({"suspended": true})),
+        Change::Resume => Asked::Set(json!({"suspended": false})),
+        Change::Plan if answer.plan.is_empty() => return Err("choose a plan".to_owned()),
+        Change::Plan => Asked::Set(json!({"plan": answer.plan})),
+        Change::Trial if answer.days.is_empty() => Asked::Set(json!({"expiresAt": null})),
+        Change::Trial => {
+            let days = answer.days.parse::<i64>().ok().filter(|days| (1..=730).contains(days)).ok_or("choose from 1 to 730 days")?;
+            // A trial that runs is made longer; one that is over, or was none, begins now.
+            let from = tenant.spec.expires_at.as_ref().map(|end| end.0).filter(|end| *end > now).unwrap_or(now);
+            let end = from.checked_add(SignedDuration::from_hours(24 * days)).and_then(|end| end.round(Unit::Second));
+            Asked::Set(json!({"expiresAt": end.map_err(|error| error.to_string())?.to_string()}))
+        }
+        Change::Delete if answer.name.trim() != tenant.name_any() => {
+            return Err(format!("type {} to say that you mean it; nothing was done", tenant.name_any()));
+        }
+        Change::Delete => Asked::Delete,
+    })
+}
+
+/// Of this very tenant, and not of another of the name that came meanwhile.
+async fn delete(client: &Client, tenant: &Tenant) -> Result<(), Refusal> {
+    let api: Api<Tenant> = Api::all(client.clone());
+    let preconditions = Preconditions { uid: tenant.uid(), resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    api.delete(&tenant.name_any(), &parameters).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(end: Option<&str>) -> Tenant {
+        let spec = json!({"displayName": "A", "blueprint": "b", "plan": "p", "expiresAt": end});
+        serde_json::from_value(json!({"metadata": {"name": "acme"}, "spec": spec})).unwrap()
+    }
+
+    fn set(change: Change, answer: Answer, tenant: &Tenant) -> Result<Value, String> {
+        match asked(change, &answer, tenant, "2026-11-30T10:00:00Z".parse().unwrap())? {
+            Asked::Set(spec) => Ok(spec),
+            Asked::Delete => Ok(json!("deleted")),
+        }
+    }
+
+    #[test]
+    fn a_trial_is_made_longer_from_its_end_or_begins_now() {
+        let days = |days: &str| Answer { days: days.to_owned(), ..Answer::default() };
+        assert_eq!(set(Change::Trial, days("7"), &tenant(None)), Ok(json!({"expiresAt": "2026-12-07T10:00:00Z"})));
+        assert_eq!(set(Change::Trial, days("7"), &tenant(Some("2026-12-02T00:00:00Z"))), Ok(json!({"expiresAt": "2026-12-09T00:00:00Z"})));
+        assert_eq!(set(Change::Trial, days("7"), &tenant(Some("2026-01-01T00:00:00Z"))), Ok(json!({"expiresAt": "2026-12-07T10:00:00Z"})));
+        assert_eq!(set(Change::Trial, days(""), &tenant(Some("2026-12-02T00:00:00Z"))), Ok(json!({"expiresAt": null})));
+        for nonsense in ["0", "-1", "731", "x", "1e3"] {
+            assert!(set(Change::Trial, days(nonsense), &tenant(None)).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn only_who_types_the_name_deletes() {
+        let named = |name: &str| Answer { name: name.to_owned(), ..Answer::default() };
+        for wrong in ["", "acm", "ACME", "acme2"] {
+            assert!(set(Change::Delete, named(wrong), &tenant(None)).is_err(), "{wrong}");
+        }
+        assert_eq!(set(Change::Delete, named("acme "), &tenant(None)), Ok(json!("deleted")));
+    }
+}

@@ -1,0 +1,67 @@
+//! What all pages have around what they show: who visits, where one can go, and the token of forms.
+
+use super::Console;
+use super::assets;
+use super::form::FormToken;
+use super::problem::Problem;
+use super::rights::Right;
+use super::visitor::Visitor;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+/// A visitor on a page.
+pub struct Frame {
+    /// Who visits.
+    pub visitor: Visitor,
+    /// What forms have to say.
+    pub form_token: String,
+    /// The path of the page.
+    pub path: String,
+}
+
+impl FromRequestParts<Console> for Frame {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
+        let visitor = Visitor::from_request_parts(parts, console).await?;
+        let Ok(FormToken(form_token)) = FormToken::from_request_parts(parts, console).await;
+        Ok(Self { visitor, form_token, path: parts.uri.path().to_owned() })
+    }
+}
+
+impl Frame {
+    /// Where a file is, for templates.
+    pub fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+
+    /// Whether the visitor may onboard.
+    pub fn may_create(&self) -> bool {
+        self.visitor.rights.has(Right::CreateTenants)
+    }
+
+    /// Whether the visitor may change tenants.
+    pub fn may_change(&self) -> bool {
+        self.visitor.rights.has(Right::ChangeTenants)
+    }
+
+    /// Whether the visitor may delete tenants.
+    pub fn may_delete(&self) -> bool {
+        self.visitor.rights.has(Right::DeleteTenants)
+    }
+
+    /// Whether the visitor may see releases.
+    pub fn may_see_releases(&self) -> bool {
+        self.visitor.rights.has(Right::ListReleases)
+    }
+
+    /// Whether the visitor may stop releases.
+    pub fn may_change_releases(&self) -> bool {
+        self.visitor.rights.has(Right::ChangeReleases)
+    }
+
+    /// Whether this is the page, or one below it.
+    pub fn is_at(&self, path: &str) -> bool {
+        self.path == path || self.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    }
+}

@@ -1,0 +1,92 @@
+//! The web console: pages by which sales make customers and live with them. It has no rights of its own: each request to the API server is made with the
+//! visitor's token, and what a visitor may not do has no button.
+//!
+//! ```text
+//! request ─► guard ─► visitor ─► page ─► the API server, as the visitor
+//!            limits,   whose      what
+//!            headers   token      is drawn
+//! ```
+
+mod address;
+mod apply;
+mod assets;
+mod change;
+mod color;
+mod fleet;
+mod form;
+mod frame;
+mod guard;
+mod hand_over;
+mod limits;
+mod live;
+mod login;
+mod offer;
+mod onboard;
+mod own_fields;
+mod problem;
+mod progress;
+mod releases;
+mod rights;
+mod session;
+mod tenant;
+mod usual;
+mod visitor;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use axum_extra::extract::cookie::Key;
+use fleet::Fleet;
+use limits::Limits;
+use std::sync::Arc;
+use visitor::Visitors;
+
+/// The field manager of what visitors change.
+const MANAGER: &str = "tenantry-console";
+
+/// What all requests share.
+#[derive(Clone)]
+pub struct Console {
+    key: Key,
+    visitors: Arc<Visitors>,
+    fleet: Arc<Fleet>,
+    limits: Arc<Limits>,
+}
+
+impl Console {
+    /// A console of this cluster. Of its configuration only the address and the authority are used: credentials are the visitors' own.
+    ///
+    /// The secret is what cookies are encrypted by, at least 32 bytes; consoles that share it share their visitors' sessions.
+    pub fn new(config: &kube::Config, secret: &[u8]) -> Self {
+        Self { key: Key::derive_from(secret), visitors: Arc::new(Visitors::new(config)), fleet: Arc::default(), limits: Arc::default() }
+    }
+}
+
+impl FromRef<Console> for Key {
+    fn from_ref(console: &Console) -> Self {
+        console.key.clone()
+    }
+}
+
+/// All pages.
+pub fn router(console: Console) -> Router {
+    let pages = Router::new()
+        .route("/", get(|| async { Redirect::to("/tenants") }))
+        .route("/login", get(login::page).post(login::begin))
+        .route("/logout", post(login::end))
+        .route("/tenants", get(fleet::page))
+        .route("/tenants.csv", get(fleet::csv))
+        .route("/tenants/{name}", get(tenant::page))
+        .route("/tenants/{name}/progress", get(progress::stream))
+        .route("/tenants/{name}/hand-over", get(hand_over::page))
+        .route("/tenants/{name}/{change}", get(change::ask).post(change::make))
+        .route("/onboard", get(onboard::page).post(onboard::make))
+        .route("/onboard/look", get(onboard::look))
+        .route("/onboard/manifest", post(onboard::download))
+        .route("/releases", get(releases::list))
+        .route("/releases/{name}", get(releases::page))
+        .route("/releases/{name}/progress", get(releases::stream))
+        .route("/releases/{name}/{change}", get(releases::ask).post(releases::make));
+    guard::around(pages, &console).merge(assets::routes()).route("/healthz", get(|| async { "ok" })).with_state(console)
+}

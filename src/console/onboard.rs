@@ -1,0 +1,242 @@
+//! A new customer, from a few fields to a page that comes up.
+
+use super::address::{self, Verdict};
+use super::color::Color;
+use super::fleet::Row;
+use super::form::{Submitted, new_id};
+use super::frame::Frame;
+use super::offer::{Offer, offers};
+use super::problem::{Problem, show};
+use super::rights::Right;
+use super::visitor::Visitor;
+use super::{Console, MANAGER};
+use crate::api::{Blueprint, GROUP, Tenant, VERSION, schema};
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use jiff::{SignedDuration, Timestamp, Unit};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Which form made a tenant: sent twice, it makes one.
+const FORM: &str = "tenantry.dev/console-form";
+/// Who onboarded a tenant, for who asks later.
+const BY: &str = "tenantry.dev/onboarded-by";
+
+/// What is filled in.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Filled {
+    customer: String,
+    name: String,
+    blueprint: String,
+    plan: String,
+    /// Days of a trial; none where there is none.
+    trial: String,
+    color: String,
+    /// Tells this form from all others.
+    form: String,
+}
+
+/// What is chosen from.
+struct Choices {
+    blueprints: Vec<Blueprint>,
+    offers: Vec<Offer>,
+}
+
+impl Choices {
+    async fn of(client: &Client) -> Result<Self, Problem> {
+        let (blueprints, all) = (Api::<Blueprint>::all(client.clone()), ListParams::default());
+        let (blueprints, offers) = futures::future::try_join(blueprints.list(&all), offers(client)).await?;
+        Ok(Self { blueprints: blueprints.items, offers })
+    }
+
+    /// What is filled in, with what there is no choice about.
+    fn complete(&self, mut filled: Filled) -> Filled {
+        if let ([only], true) = (self.blueprints.as_slice(), filled.blueprint.is_empty()) {
+            filled.blueprint = only.name_any();
+        }
+        if let ([only], true) = (self.offers.as_slice(), filled.plan.is_empty()) {
+            filled.plan.clone_from(&only.name);
+        }
+        filled
+    }
+
+    /// Where tenants of the chosen blueprint are.
+    fn base_domain(&self, filled: &Filled) -> String {
+        let chosen = self.blueprints.iter().find(|blueprint| blueprint.name_any() == filled.blueprint).or(self.blueprints.first());
+        chosen.map(|blueprint| blueprint.spec.base_domain.clone()).unwrap_or_default()
+    }
+}
+
+/// What can be said of it while it is filled in.
+#[derive(Template)]
+#[template(path = "look.html")]
+pub struct Look {
+    name: String,
+    base_domain: String,
+    verdict: Verdict,
+    suggestions: Vec<String>,
+    color: Option<Color>,
+    customer: String,
+}
+
+impl Look {
+    fn of(filled: &Filled, base_domain: String, tenants: &[Arc<Row>]) -> Self {
+        let name = if filled.name.trim().is_empty() { address::proposal(&filled.customer) } else { filled.name.trim().to_owned() };
+        let verdict = address::judge(&name, &base_domain, tenants);
+        let suggestions = match verdict {
+            Verdict::Free | Verdict::Empty => Vec::new(),
+            _ => address::suggestions(&name, &base_domain, tenants),
+        };
+        Self { suggestions, verdict, base_domain, color: Color::parse(&filled.color), customer: filled.customer.clone(), name }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "onboard.html")]
+struct Page {
+    frame: Frame,
+    choices: Choices,
+    filled: Filled,
+    look: Look,
+    problems: Vec<String>,
+}
+
+/// The form.
+pub async fn page(State(console): State<Console>, frame: Frame, Query(filled): Query<Filled>) -> Result<Response, Problem> {
+    let filled = Filled { form: new_id(), ..filled };
+    Ok(show(StatusCode::OK, &form(&console, frame, filled, Vec::new()).await?))
+}
+
+async fn form(console: &Console, frame: Frame, filled: Filled, problems: Vec<String>) -> Result<Page, Problem> {
+    if !frame.may_create() {
+        return Err(Problem::forbidden(Right::CreateTenants.missing()));
+    }
+    let choices = Choices::of(&frame.visitor.client).await?;
+    let tenants = console.fleet.rows(&frame.visitor).await?;
+    let filled = choices.complete(filled);
+    let look = Look::of(&filled, choices.base_domain(&filled), &tenants);
+    Ok(Page { frame, choices, filled, look, problems })
+}
+
+/// What is said while somebody types.
+pub async fn look(State(console): State<Console>, visitor: Visitor, Query(filled): Query<Filled>) -> Result<Response, Problem> {
+    let choices = Choices::of(&visitor.client).await?;
+    let tenants = console.fleet.rows(&visitor).await?;
+    let base_domain = choices.base_domain(&filled);
+    let look = Look::of(&filled, base_domain, &tenants);
+    Ok(show(StatusCode::OK, &look))
+}
+
+/// Makes the tenant, once however often the form is sent.
+pub async fn make(State(console): State<Console>, frame: Frame, Submitted(filled): Submitted<Filled>) -> Result<Response, Problem> {
+    let visitor = frame.visitor.clone();
+    let page = form(&console, frame, filled, Vec::new()).await?;
+    let name = page.look.name.clone();
+    let to_its_page = || Redirect::to(&format!("/tenants/{name}")).into_response();
+    let problems = match manifest(&page.filled, &page.look, &visitor, Timestamp::now()) {
+        Ok(manifest) => match create(&visitor.client, &manifest).await {
+            Ok(()) => return Ok(to_its_page()),
+            Err(why) => vec![why],
+        },
+        // What this very form has made is taken by itself.
+        Err(_) if is_made_by(&visitor.client, &name, &page.filled.form).await => return Ok(to_its_page()),
+        Err(problems) => problems,
+    };
+    Ok(show(StatusCode::UNPROCESSABLE_ENTITY, &Page { problems, ..page }))
+}
+
+/// The manifest, for whoever keeps tenants in Git. Nothing is made.
+pub async fn download(State(console): State<Console>, frame: Frame, Submitted(filled): Submitted<Filled>) -> Result<Response, Problem> {
+    let visitor = frame.visitor.clone();
+    let page = form(&console, frame, filled, Vec::new()).await?;
+    let mut manifest = match manifest(&page.filled, &page.look, &visitor, Timestamp::now()) {
+        Ok(manifest) => manifest,
+        Err(problems) => return Ok(show(StatusCode::UNPROCESSABLE_ENTITY, &Page { problems, ..page })),
+    };
+    // Which form it was tells nothing once it is in Git.
+    if let Some(annotations) = manifest["metadata"]["annotations"].as_object_mut() {
+        annotations.remove(FORM);
+    }
+    let text = serde_saphyr::to_string(&manifest).map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/yaml".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.yaml\"", page.look.name)),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    Ok((headers, text).into_response())
+}
+
+/// The Tenant, or all that is wrong with what was filled in.
+fn manifest(filled: &Filled, look: &Look, visitor: &Visitor, now: Timestamp) -> Result<Value, Vec<String>> {
+    let mut problems = Vec::new();
+    if filled.customer.trim().is_empty() {
+        problems.push("say what the customer is called".to_owned());
+    }
+    if !look.verdict.is_free() {
+        problems.push("choose an address that can be had".to_owned());
+    }
+    if filled.plan.is_empty() {
+        problems.push("choose a plan".to_owned());
+    }
+    let mut spec = json!({"displayName": filled.customer.trim(), "blueprint": filled.blueprint, "plan": filled.plan});
+    match filled.color.trim() {
+        "" => {}
+        typed => match Color::parse(typed) {
+            Some(color) if color.is_readable() => spec["branding"] = json!({"primaryColor": color.to_string()}),
+            Some(color) => problems.push(format!("{color} can't be read on white: take {}", color.readable())),
+            None => problems.push("a colour is # and six digits, such as #0a5c36".to_owned()),
+        },
+    }
+    match trial_end(&filled.trial, now) {
+        Ok(Some(end)) => spec["expiresAt"] = end.into(),
+        Ok(None) => {}
+        Err(why) => problems.push(why),
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let metadata = json!({"name": look.name, "annotations": {FORM: filled.form, BY: visitor.name}});
+    let manifest = json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": "Tenant", "metadata": metadata, "spec": spec});
+    schema::admit(&manifest).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn trial_end(days: &str, now: Timestamp) -> Result<Option<String>, String> {
+    if days.is_empty() {
+        return Ok(None);
+    }
+    let days = days.parse::<i64>().ok().filter(|days| (1..=730).contains(days)).ok_or("a trial lasts from 1 to 730 days")?;
+    let end = now.checked_add(SignedDuration::from_hours(24 * days)).and_then(|end| end.round(Unit::Second));
+    Ok(Some(end.map_err(|error| error.to_string())?.to_string()))
+}
+
+async fn create(client: &Client, manifest: &Value) -> Result<(), String> {
+    let api: Api<Tenant> = Api::all(client.clone());
+    let tenant: Tenant = serde_json::from_value(manifest.clone()).map_err(|error| error.to_string())?;
+    let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    match api.create(&parameters, &tenant).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let form = tenant.annotations().get(FORM).cloned().unwrap_or_default();
+            if is_made_by(client, &tenant.name_any(), &form).await {
+                Ok(())
+            } else {
+                Err("somebody took this address just now: choose another".to_owned())
+            }
+        }
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(error) => Err(format!("the cluster can't be reached: {error}")),
+    }
+}
+
+/// Whether a tenant was made by this form.
+async fn is_made_by(client: &Client, name: &str, form: &str) -> bool {
+    let api: Api<Tenant> = Api::all(client.clone());
+    let made = api.get_opt(name).await.ok().flatten();
+    !form.is_empty() && made.is_some_and(|made| made.annotations().get(FORM).is_some_and(|known| known == form))
+}

@@ -1,0 +1,430 @@
+//! The console, by the real program on the real API server, as people of several roles see it.
+
+use crate::support::browser::{Answer, Browser};
+use crate::support::console::{Console, token_of};
+use crate::support::{LIMIT, Tenant, World, manifest, unique, wait_until};
+use kube::Api;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+
+/// Somebody with this ClusterRole, behind a proxy.
+async fn visited_by(console: &Console, world: &World, role: &str) -> Browser {
+    Browser::with_token(console.address, &token_of(world, role).await)
+}
+
+/// Opens a page until the API server's authorizer knows of the role that was just given.
+async fn let_in(browser: &mut Browser, path: &str) -> Answer {
+    wait_until("the visitor is let in", LIMIT, async || {
+        let answer = browser.clone().open(path).await;
+        if answer.status == 200 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.text)) }
+    })
+    .await;
+    browser.open(path).await
+}
+
+fn onboarding<'a>(customer: &'a str, name: &'a str, form: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![
+        ("customer", customer),
+        ("name", name),
+        ("blueprint", "sample"),
+        ("plan", "small"),
+        ("form", form),
+        ("trial", "14"),
+        ("color", "#0a5c36"),
+    ]
+}
+
+/// The identity of the form on a page.
+fn form_of(page: &Answer) -> String {
+    let rest = page.text.split_once("name=\"form\" value=\"").unwrap_or_else(|| panic!("no form: {}", page.text)).1;
+    rest.split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn who_has_said_nothing_is_asked_for_a_token_and_comes_back_to_the_same_place() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let token = token_of(&world, "tenantry-viewer").await;
+    let mut browser = Browser::at(console.address);
+    let asked = browser.get("/tenants?q=x").await;
+    assert_eq!((asked.status, asked.header("location")), (303, Some("/login?next=%2Ftenants%3Fq%3Dx")));
+    browser.open("/tenants?q=x").await;
+    let refused = browser.send("/login", &[("token", "nonsense"), ("next", "/tenants")]).await;
+    assert_eq!(refused.status, 401);
+    assert!(refused.text.contains("accept your token") && !refused.text.contains("nonsense"), "{}", refused.text);
+    let begun = browser.send("/login", &[("token", &token), ("next", "/tenants?q=x")]).await;
+    assert_eq!((begun.status, begun.header("location")), (303, Some("/tenants?q=x")), "{}", begun.text);
+    let cookie =
+        begun.headers("set-cookie").into_iter().find(|cookie| cookie.starts_with("__Host-tenantry=")).expect("a session").to_owned();
+    for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(attribute), "{attribute} is missing in {cookie}");
+    }
+    assert!(!cookie.contains(&token[..20]), "the cookie shows the token");
+    let list = let_in(&mut browser, "/tenants").await;
+    assert!(list.text.contains("Log out"), "{}", list.text);
+    assert_eq!(browser.send("/logout", &[]).await.status, 303);
+    assert_eq!(browser.get("/tenants").await.status, 303, "after the end of the session nobody is known");
+    let elsewhere = browser.open("/login?next=https://evil.example").await;
+    assert!(elsewhere.text.contains("name=\"next\" value=\"/tenants\""), "{}", elsewhere.text);
+}
+
+#[tokio::test]
+async fn nobody_is_believed_who_only_says_who_he_is() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let anonymous = Browser::at(console.address);
+    for (name, value) in
+        [("X-Forwarded-User", "admin"), ("X-Remote-User", "admin"), ("X-Forwarded-Groups", "system:masters"), ("Impersonate-User", "admin")]
+    {
+        assert_eq!(anonymous.clone().sending(name, value).get("/tenants").await.status, 303, "{name}");
+    }
+    let mut known = visited_by(&console, &world, "tenantry-viewer").await;
+    let_in(&mut known, "/tenants").await;
+    for (name, value) in [("Authorization", ""), ("Authorization", "Basic YWRtaW46"), ("X-Forwarded-Access-Token", "")] {
+        let answer = anonymous.clone().sending(name, value).get("/tenants").await;
+        assert_eq!(answer.status, 401, "{name}: {value}");
+    }
+    let twice = known.clone().sending("Authorization", "Bearer other").get("/tenants").await;
+    assert_eq!(twice.status, 401, "two tokens are none");
+    let forged = anonymous.clone().sending("Authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.").get("/tenants").await;
+    assert_eq!(forged.status, 303, "a token that nobody signed is none");
+}
+
+#[tokio::test]
+async fn each_role_sees_what_it_may_do_and_is_refused_the_rest() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let tenant = Tenant::new("seen").create_in(&world).await;
+    tenant.ready().await;
+    let name = tenant.name.as_str();
+    let page = format!("/tenants/{name}");
+    let suspend = format!("/tenants/{name}/suspend");
+    let delete = format!("/tenants/{name}/delete");
+    let table = [
+        ("tenantry-viewer", [("/tenants", 200), (&page, 200), ("/tenants.csv", 200), ("/onboard", 403), (&suspend, 403), (&delete, 403)]),
+        ("tenantry-sales", [("/tenants", 200), (&page, 200), ("/tenants.csv", 200), ("/onboard", 200), (&suspend, 200), (&delete, 403)]),
+        ("tenantry-admin", [("/tenants", 200), (&page, 200), ("/tenants.csv", 200), ("/onboard", 200), (&suspend, 200), (&delete, 200)]),
+    ];
+    for (role, routes) in table {
+        let mut browser = visited_by(&console, &world, role).await;
+        let shown = let_in(&mut browser, &page).await.text;
+        for (path, status) in routes {
+            let answer = browser.get(path).await;
+            assert_eq!(answer.status, status, "{role} at {path}: {}", answer.text);
+        }
+        let refused = browser.send(&delete, &[("uid", tenant.get().await["metadata"]["uid"].as_str().unwrap()), ("name", "wrong")]).await;
+        assert_eq!(refused.status, if role == "tenantry-admin" { 422 } else { 403 }, "{role}: {}", refused.text);
+        assert_eq!(shown.contains("/delete\""), role == "tenantry-admin", "{role} sees the button");
+        assert_eq!(shown.contains("you lack the right to delete tenants"), role == "tenantry-sales", "{role} is told what is missing");
+    }
+    // Nobody at all.
+    let mut nobody = visited_by(&console, &world, "tenantry-publisher").await;
+    wait_until("who may not list is told so", LIMIT, async || {
+        let answer = nobody.get("/tenants").await;
+        if answer.status == 403 && answer.text.contains("lack the right to list tenants") { Ok(()) } else { Err(answer.text) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_form_makes_one_tenant_however_often_it_is_sent() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
+    let page = let_in(&mut browser, "/onboard").await;
+    let (name, form) = (unique("phoned"), form_of(&page));
+    let fields = onboarding("Phoned & Sons <b>", &name, &form);
+    let (mut one, mut two) = (browser.clone(), browser.clone());
+    let (first, second) = tokio::join!(one.send("/onboard", &fields), two.send("/onboard", &fields));
+    let place = format!("/tenants/{name}");
+    for answer in [&first, &second, &browser.send("/onboard", &fields).await] {
+        assert_eq!((answer.status, answer.header("location")), (303, Some(place.as_str())), "{}", answer.text);
+    }
+    let tenant = world.get("Tenant", None, &name).await;
+    assert_eq!(tenant["spec"]["displayName"], "Phoned & Sons <b>");
+    assert_eq!(tenant["spec"]["branding"]["primaryColor"], "#0a5c36");
+    assert!(tenant["spec"]["expiresAt"].is_string() && tenant["metadata"]["annotations"]["tenantry.dev/onboarded-by"].is_string());
+    let shown = browser.get(&place).await.text;
+    assert!(!shown.contains("<b>\n") && shown.contains("Phoned &#38; Sons &#60;b&#62;"), "what a customer is called is no markup: {shown}");
+
+    // Somebody else, who wants the same.
+    let mut other = visited_by(&console, &world, "tenantry-sales").await;
+    let page = let_in(&mut other, "/onboard").await;
+    let taken = other.send("/onboard", &onboarding("Another", &name, &form_of(&page))).await;
+    assert_eq!(taken.status, 422);
+    assert!(taken.text.contains("choose") && taken.text.contains(&format!("{name}-2")), "{}", taken.text);
+    assert_eq!(world.get("Tenant", None, &name).await["spec"]["displayName"], "Phoned & Sons <b>");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_address_or_a_color_is_said_while_it_is_typed() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let tenant = Tenant::new("typed").create_in(&world).await;
+    tenant.ready().await;
+    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
+    let_in(&mut browser, "/onboard").await;
+    let looks = [
+        (format!("name={}", tenant.name), "already"),
+        ("name=www".to_owned(), "reserved"),
+        (format!("name={}", "a".repeat(41)), "at most 40"),
+        (format!("name={}", tenant.name.replacen('t', "t-", 1)), "easily taken for"),
+        ("customer=M%C3%BCller+GmbH".to_owned(), "mueller."),
+        ("name=x&color=%23f2b705".to_owned(), "be read on white"),
+        ("name=x&color=%230a5c36".to_owned(), "can be had"),
+    ];
+    for (query, words) in looks {
+        let answer = browser.get(&format!("/onboard/look?{query}")).await;
+        assert!(answer.status == 200 && answer.text.contains(words), "{query}: {}", answer.text);
+    }
+    let page = browser.open("/onboard").await;
+    let name = unique("typed");
+    let mut fields = onboarding("Typed", &name, "");
+    fields.retain(|(name, _)| !["color", "form"].contains(name));
+    let form = form_of(&page);
+    let answer = browser.send("/onboard", &[fields, vec![("color", "#f2b705"), ("form", &form)]].concat()).await;
+    assert_eq!(answer.status, 422);
+    assert_eq!(world.find("Tenant", None, &name).await, None);
+}
+
+#[tokio::test]
+async fn another_sites_page_does_nothing_in_a_visitors_name() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
+    let page = let_in(&mut browser, "/onboard").await;
+    let (name, form) = (unique("forged"), form_of(&page));
+    let fields = onboarding("Forged", &name, &form);
+    for (header, value) in
+        [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-site"), ("Origin", "https://evil.example"), ("Origin", "null")]
+    {
+        assert_eq!(browser.clone().sending(header, value).send("/onboard", &fields).await.status, 403, "{header}: {value}");
+    }
+    assert_eq!(browser.clone().post("/onboard", &fields).await.status, 403, "without the form's token");
+    let mut other = browser.clone();
+    other.cookies.clear();
+    assert_eq!(other.send("/onboard", &fields).await.status, 403, "with another browser's token");
+    assert_eq!(world.find("Tenant", None, &name).await, None);
+    let long = "x".repeat(70_000);
+    assert_eq!(browser.clone().send("/onboard", &[("customer", &long)]).await.status, 413);
+    for path in ["/tenants", "/onboard", "/login", "/nowhere", "/tenants/nobody-at-all"] {
+        let answer = browser.get(path).await;
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert!(!answer.text.contains("<script>") && !answer.text.contains(" style=") && !answer.text.contains(" onclick="), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_list_is_searched_sorted_and_taken_along() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let plan = world.plan(json!({})).await;
+    let word = unique("fleet");
+    let named = async |customer: &str, changes: Value| {
+        let name = format!("{customer} {word}");
+        Tenant::new("listed").with(json!({"plan": plan, "displayName": name})).with(changes).create_in(&world).await
+    };
+    let (ready, stalled) = (named("Zeta", json!({})).await, named("=1+1", json!({"blueprint": "nowhere"})).await);
+    ready.ready().await;
+    stalled.stalled("BlueprintMissing").await;
+    let mut browser = visited_by(&console, &world, "tenantry-viewer").await;
+    let_in(&mut browser, "/tenants").await;
+    let names = async |browser: &mut Browser, query: &str| {
+        let text = browser.get(&format!("/tenants?plan={plan}&{query}")).await.text;
+        let mut found: Vec<_> = [&ready.name, &stalled.name]
+            .into_iter()
+            .filter_map(|name| Some((text.find(&format!("/tenants/{name}\""))?, name.clone())))
+            .collect();
+        found.sort();
+        found.into_iter().map(|(_, name)| name).collect::<Vec<_>>()
+    };
+    wait_until("the list has them", LIMIT, async || {
+        let found = names(&mut browser.clone(), "").await;
+        if found == [stalled.name.clone(), ready.name.clone()] { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    assert_eq!(names(&mut browser, "sort=-state").await, [ready.name.clone(), stalled.name.clone()]);
+    assert_eq!(names(&mut browser, "state=ready").await, [ready.name.as_str()]);
+    assert_eq!(names(&mut browser, &format!("q=zeta+{word}")).await, [ready.name.as_str()]);
+    assert!(names(&mut browser, "q=nobody-at-all").await.is_empty());
+    let csv = browser.get(&format!("/tenants.csv?plan={plan}&sort=customer")).await;
+    assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert!(csv.text.lines().count() == 3 && csv.text.contains("'=1+1"), "{}", csv.text);
+}
+
+#[tokio::test]
+async fn a_tenant_is_changed_with_the_visitors_name_and_what_git_keeps_is_left() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let tenant = Tenant::new("changed").create_in(&world).await;
+    tenant.ready().await;
+    let mut browser = visited_by(&console, &world, "tenantry-admin").await;
+    let page = format!("/tenants/{}", tenant.name);
+    let_in(&mut browser, &page).await;
+    let uid = tenant.get().await["metadata"]["uid"].as_str().unwrap().to_owned();
+    let uid = uid.as_str();
+
+    browser.open(&format!("{page}/trial")).await;
+    let trial = browser.send(&format!("{page}/trial"), &[("uid", uid), ("days", "30")]).await;
+    assert_eq!(trial.status, 303, "{}", trial.text);
+    let suspended = browser.send(&format!("{page}/suspend"), &[("uid", uid)]).await;
+    assert_eq!(suspended.status, 303, "that it isn't suspended was nobody's choice: {}", suspended.text);
+    wait_until("it is suspended", LIMIT, async || {
+        let text = browser.clone().get(&page).await.text;
+        if text.contains(">Suspended<") { Ok(()) } else { Err(text) }
+    })
+    .await;
+    let spec = tenant.get().await["spec"].clone();
+    assert!(spec["suspended"] == true && spec["expiresAt"].is_string(), "one change keeps the other: {spec}");
+    assert_eq!(browser.send(&format!("{page}/resume"), &[("uid", uid)]).await.status, 303);
+    tenant.ready().await;
+    assert_eq!(
+        browser.send(&format!("{page}/plan"), &[("uid", "another"), ("plan", "large")]).await.status,
+        409,
+        "another tenant of the name"
+    );
+
+    // The plan was the test's.
+    let larger = [("uid", uid), ("plan", "large")];
+    let asked = browser.send(&format!("{page}/plan"), &larger).await;
+    assert_eq!(asked.status, 409);
+    assert!(asked.text.contains("This was set by") && asked.text.contains("value=\"large\" checked"), "{}", asked.text);
+    assert_eq!(browser.send(&format!("{page}/plan"), &[&larger[..], &[("overwrite", "true")]].concat()).await.status, 303);
+    assert_eq!(tenant.get().await["spec"]["plan"], "large");
+
+    // Flux takes it over.
+    let kept =
+        json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": tenant.name}, "spec": {"plan": "small"}});
+    let parameters = kube::api::PatchParams::apply("kustomize-controller").force();
+    let api: Api<tenantry::api::Tenant> = Api::all(world.cluster.client.clone());
+    api.patch(&tenant.name, &parameters, &kube::api::Patch::Apply(&kept)).await.expect("it is applied");
+    let refused = browser.send(&format!("{page}/plan"), &[&larger[..], &[("overwrite", "true")]].concat()).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.text.contains("kustomize-controller keeps this as it is in Git"), "{}", refused.text);
+    assert_eq!(tenant.get().await["spec"]["plan"], "small");
+
+    assert_eq!(browser.send(&format!("{page}/delete"), &[("uid", uid), ("name", &tenant.name)]).await.status, 303);
+    tenant.gone().await;
+    assert_eq!(browser.get(&page).await.status, 404);
+}
+
+#[tokio::test]
+async fn progress_arrives_as_it_happens_until_the_page_answers() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
+    let page = let_in(&mut browser, "/onboard").await;
+    let name = unique("followed");
+    assert_eq!(browser.send("/onboard", &onboarding("Followed", &name, &form_of(&page))).await.status, 303);
+    let mut stream = browser.begin("GET", &format!("/tenants/{name}/progress"), "").await;
+    let mut seen = String::new();
+    let followed = async {
+        let mut part = [0; 4096];
+        while !(seen.contains("class=\"state ready\"") && seen.contains("<b>Answering</b>")) {
+            let read = stream.read(&mut part).await.expect("the stream goes on");
+            assert!(read > 0, "the stream ended: {seen}");
+            seen += &String::from_utf8_lossy(&part[..read]);
+        }
+    };
+    tokio::time::timeout(LIMIT, followed).await.unwrap_or_else(|_| panic!("it never became ready: {seen}"));
+    assert!(seen.contains("text/event-stream") && seen.contains("<b>Database</b>") && seen.contains("at work"), "{seen}");
+}
+
+#[tokio::test]
+async fn who_asks_too_much_is_told_when_to_come_again() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
+    let_in(&mut browser, "/onboard").await;
+    let mut answer = browser.send("/onboard", &[]).await;
+    for _ in 0..100 {
+        if answer.status == 429 {
+            break;
+        }
+        answer = browser.send("/onboard", &[]).await;
+    }
+    assert_eq!(answer.status, 429, "{}", answer.text);
+    let seconds: u64 = answer.header("retry-after").and_then(|seconds| seconds.parse().ok()).expect("when to come again");
+    assert!((1..60).contains(&seconds) && answer.text.contains("try again in"), "{}", answer.text);
+    let mut other = visited_by(&console, &world, "tenantry-viewer").await;
+    let_in(&mut other, "/tenants").await;
+    for number in 0..100 {
+        let stranger = Browser::with_token(console.address, &format!("nonsense-{number}")).get("/tenants").await;
+        if stranger.status == 429 {
+            assert_eq!(other.get("/tenants").await.status, 200, "who is known isn't concerned");
+            return;
+        }
+    }
+    panic!("strangers may try as often as they like");
+}
+
+#[tokio::test]
+async fn a_customer_is_handed_over_with_link_code_and_mail() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let tenant = Tenant::new("handed").create_in(&world).await;
+    tenant.ready().await;
+    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
+    let page = let_in(&mut browser, &format!("/tenants/{}/hand-over", tenant.name)).await.text;
+    let url = tenant.get().await["status"]["url"].as_str().unwrap().to_owned();
+    assert!(page.contains(&format!("href=\"{url}\"")) && page.contains("<path d=\"M4 4h1v1h-1z"), "{page}");
+    assert!(page.contains("mailto:?subject=Your%20") && page.contains(&format!("  {url}")), "{page}");
+}
+
+#[tokio::test]
+async fn a_manifest_is_taken_along_and_nothing_is_made() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
+    let page = let_in(&mut browser, "/onboard").await;
+    let (name, form) = (unique("taken-along"), form_of(&page));
+    let answer = browser.send("/onboard/manifest", &onboarding("Kept in Git", &name, &form)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.header("content-disposition"), Some(format!("attachment; filename=\"{name}.yaml\"").as_str()));
+    assert_eq!(world.find("Tenant", None, &name).await, None);
+    let manifest: Value = serde_saphyr::from_str(&answer.text).expect("YAML");
+    assert_eq!(manifest["spec"]["displayName"], "Kept in Git");
+    world.create(&manifest).await;
+    let wrong = browser.send("/onboard/manifest", &onboarding("", &name, &form)).await;
+    assert_eq!(wrong.status, 422, "{}", wrong.text);
+}
+
+#[tokio::test]
+async fn a_release_is_seen_stopped_and_taken_back() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let blueprint = world.blueprint(json!({})).await;
+    let tenant = Tenant::new("released").with(json!({"blueprint": blueprint})).create_in(&world).await;
+    tenant.ready().await;
+    let name = unique("release");
+    world.create(&manifest("Release", &name, json!({"blueprint": blueprint, "version": "1.1", "waves": [{"name": "all"}]}))).await;
+    let mut admin = visited_by(&console, &world, "tenantry-admin").await;
+    let page = format!("/releases/{name}");
+    wait_until("the page shows that it is complete", LIMIT, async || {
+        let text = admin.clone().get(&page).await.text;
+        if text.contains(">Complete<") && text.contains("1 of 1 done") { Ok(()) } else { Err(text) }
+    })
+    .await;
+    let list = let_in(&mut admin, "/releases").await.text;
+    assert!(list.contains(&page) && list.contains("aria-label=\"1 of 1 done, 0 moving, 0 failed\""), "{list}");
+    let uid = world.get("Release", None, &name).await["metadata"]["uid"].as_str().unwrap().to_owned();
+    let mut seller = visited_by(&console, &world, "tenantry-sales").await;
+    let_in(&mut seller, &page).await;
+    for change in ["pause", "go-on", "roll-back"] {
+        let refused = seller.send(&format!("{page}/{change}"), &[("uid", &uid)]).await;
+        assert_eq!(refused.status, 403, "{change}");
+    }
+    admin.open(&format!("{page}/pause")).await;
+    assert_eq!(admin.send(&format!("{page}/pause"), &[("uid", "another")]).await.status, 409);
+    for (change, field) in [("pause", "/spec/paused"), ("roll-back", "/spec/rolledBack")] {
+        let mut answer = admin.send(&format!("{page}/{change}"), &[("uid", &uid)]).await;
+        if answer.status == 409 {
+            assert!(answer.text.contains("This was set by"), "{}", answer.text);
+            answer = admin.send(&format!("{page}/{change}"), &[("uid", &uid), ("overwrite", "true")]).await;
+        }
+        assert_eq!(answer.status, 303, "{}", answer.text);
+        assert_eq!(world.get("Release", None, &name).await.pointer(field), Some(&Value::Bool(true)), "{change}");
+    }
+}
