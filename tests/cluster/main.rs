@@ -18,6 +18,7 @@ mod gitops;
 mod hosts;
 mod lifecycle;
 mod objects;
+mod pages;
 mod releases;
 mod schema;
 mod validity;
