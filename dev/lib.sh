@@ -19,14 +19,14 @@ environment() {
   env_file=$state/env
 }
 
-# one_at_a_time runs the calling script again under a lock, so that two starts never choose the
+# one_at_a_time runs the calling script again under a lock that all clones on this machine share, so that two starts never choose the
 # same free port. --close: what is started in the background doesn't keep the lock.
 one_at_a_time() {
   if [ -n "${DEV_LOCKED:-}" ]; then
     unset DEV_LOCKED # the scripts that it calls have locks of their own
     return
   fi
-  DEV_LOCKED=1 exec flock --close "$0" "$0" "$@"
+  DEV_LOCKED=1 exec flock --close "/tmp/tenantry-$UID-$(basename "$0").lock" "$0" "$@"
 }
 
 # until_true SECONDS COMMAND… tries again every 0.1 s and fails when time is up.
