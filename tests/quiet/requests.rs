@@ -119,6 +119,15 @@ async fn metrics_tell_the_truth_and_a_failing_tenant_keeps_nobody_waiting() {
     let (_alone, world) = World::alone().await;
     let operator = world.environment.start_leader().await;
     let dead = world.server(json!({"port": 1})).await;
+    // One of which nothing is known yet is tried.
+    wait_until("the server is known to be unreachable", LIMIT, async || {
+        let server = world.get("DatabaseServer", None, &dead).await;
+        match server["status"]["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == "Ready") {
+            Some(ready) if ready["status"] == "False" => Ok(()),
+            known => Err(format!("{known:?}")),
+        }
+    })
+    .await;
     let failing = Tenant::new("failing").with(json!({"region": dead})).create_in(&world).await;
     failing.reason("DatabaseReady", "False", "DatabaseServersUnreachable").await;
     let stalled = Tenant::new("stalled").with(json!({"plan": "none-such"})).create_in(&world).await;
