@@ -1,7 +1,6 @@
 //! `tenantry publish`: makes a Release, for CI, and follows it to its end.
 
 use super::cluster::Cluster;
-
 use super::{Failure, NOT_READY, PAUSED, TIMED_OUT, complain, print, time};
 use futures::TryStreamExt;
 use kube::api::PostParams;

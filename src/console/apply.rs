@@ -3,6 +3,8 @@
 
 use super::MANAGER;
 use super::own_fields::applied_by;
+use super::problem::in_words;
+use axum::http::StatusCode;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -23,9 +25,19 @@ pub enum Refusal {
     SetByOthers(String),
 }
 
+impl Refusal {
+    /// With which the question is asked again.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Problem(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::SetByOthers(_) => StatusCode::CONFLICT,
+        }
+    }
+}
+
 impl From<kube::Error> for Refusal {
     fn from(error: kube::Error) -> Self {
-        Self::Problem(in_words(error))
+        Self::Problem(in_words(&error))
     }
 }
 
@@ -99,14 +111,6 @@ fn conflicts(error: &kube::Error) -> Vec<Conflict> {
         // conflict with "kubectl-edit" using tenantry.dev/v1alpha1
         .filter_map(|cause| Some(Conflict { manager: cause.message.split('"').nth(1)?.to_owned(), field: cause.field.replace('.', "/") }))
         .collect()
-}
-
-/// What the API server says.
-pub fn in_words(error: kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message,
-        error => format!("the cluster can't be reached: {error}"),
-    }
 }
 
 #[cfg(test)]

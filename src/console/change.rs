@@ -58,9 +58,7 @@ struct Page {
     tenant: Tenant,
     offers: Vec<Offer>,
     /// Why the last answer wasn't enough.
-    problem: Option<String>,
-    /// Who has set what would be overwritten.
-    set_by: Option<String>,
+    refusal: Option<Refusal>,
     answer: Answer,
 }
 
@@ -91,7 +89,7 @@ async fn page(frame: Frame, name: &str, change: Change) -> Result<Page, Problem>
     }
     let tenant = tenant::find(&frame.visitor.client, name).await?;
     let offers = if change == Change::Plan { offers(&frame.visitor.client).await? } else { Vec::new() };
-    Ok(Page { frame, change, tenant, offers, problem: None, set_by: None, answer: Answer::default() })
+    Ok(Page { frame, change, tenant, offers, refusal: None, answer: Answer::default() })
 }
 
 /// Does it, and goes back to the tenant's page.
@@ -110,17 +108,9 @@ pub async fn make(
         Ok(Asked::Set(spec)) => apply(&client, &page.tenant, spec, answer.overwrite).await,
         Err(why) => Err(Refusal::Problem(why)),
     };
-    let status = match outcome {
-        Ok(()) => return Ok(Redirect::to(&format!("/tenants/{name}")).into_response()),
-        Err(Refusal::Problem(why)) => {
-            page.problem = Some(why);
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
-        Err(Refusal::SetByOthers(who)) => {
-            page.set_by = Some(who);
-            StatusCode::CONFLICT
-        }
-    };
+    let Err(refusal) = outcome else { return Ok(Redirect::to(&format!("/tenants/{name}")).into_response()) };
+    let status = refusal.status();
+    page.refusal = Some(refusal);
     page.answer = answer;
     Ok(show(status, &page))
 }

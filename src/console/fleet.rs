@@ -1,6 +1,7 @@
 //! All tenants at a glance: search and filters, which are in the address, pages of a table, and the same as CSV.
 
 use super::Console;
+use super::address::look_of;
 use super::frame::Frame;
 use super::problem::{Problem, show};
 use super::rights::Right;
@@ -51,6 +52,9 @@ pub struct Row {
     /// The hosts that it has.
     #[serde(skip)]
     pub hosts: Vec<String>,
+    /// Its name as a hurried reader sees it.
+    #[serde(skip)]
+    pub look: String,
     /// How long its steps took.
     #[serde(skip)]
     pub took: Seconds,
@@ -72,6 +76,7 @@ impl Row {
             created: tenant.creation_timestamp().map(|time| time.0),
             trial_ends: tenant.spec.expires_at.as_ref().map(|time| time.0),
             hosts: status.map(|status| status.hosts.clone()).unwrap_or_default(),
+            look: look_of(&tenant.name_any()),
             took: took_to_come_up(tenant),
         }
     }

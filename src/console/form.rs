@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
+use subtle::ConstantTimeEq;
 
 const NAME: &str = "__Host-tenantry-form";
 /// The field of a form that has it.
@@ -61,7 +62,7 @@ impl<T: DeserializeOwned> FromRequest<Console> for Submitted<T> {
             String::from_request(request, console).await.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
         let fields: Vec<(String, String)> = serde_urlencoded::from_str(&text).map_err(malformed)?;
         let sent = fields.iter().find(|(name, _)| name == FIELD).map(|(_, value)| value.as_str()).unwrap_or_default();
-        if expected.is_empty() || !is_same(sent, &expected) {
+        if !is_ours(sent, &expected) {
             let why = "this form is too old, or not one of this console: go back, load the page anew, and send it again; nothing was done";
             return Err(Problem::new(StatusCode::FORBIDDEN, why));
         }
@@ -73,9 +74,9 @@ fn malformed(error: serde_urlencoded::de::Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, format!("this form isn't as the page has it: {error}"))
 }
 
-/// Takes as long wherever the first difference is.
-fn is_same(one: &str, other: &str) -> bool {
-    one.len() == other.len() && one.bytes().zip(other.bytes()).fold(0, |differs, (one, other)| differs | (one ^ other)) == 0
+/// Whether a form says what the browser was given. It takes as long wherever the first difference is.
+fn is_ours(sent: &str, expected: &str) -> bool {
+    !expected.is_empty() && sent.as_bytes().ct_eq(expected.as_bytes()).into()
 }
 
 #[cfg(test)]
@@ -86,7 +87,8 @@ mod tests {
     fn only_the_very_token_will_do() {
         let token = new_id();
         assert_eq!(token.len(), 24);
-        assert!(is_same(&token, &token) && !is_same(&token[1..], &token) && !is_same("", &token));
+        assert!(is_ours(&token, &token) && !is_ours(&token[1..], &token) && !is_ours("", &token));
+        assert!(!is_ours("", ""), "who was given none has none");
         assert_ne!(token, new_id());
     }
 }

@@ -6,7 +6,7 @@ use super::fleet::Row;
 use super::form::{Submitted, new_id};
 use super::frame::Frame;
 use super::offer::{Offer, offers};
-use super::problem::{Problem, show};
+use super::problem::{Problem, in_words, show};
 use super::rights::Right;
 use super::visitor::Visitor;
 use super::{Console, MANAGER};
@@ -229,8 +229,7 @@ async fn create(client: &Client, manifest: &Value) -> Result<(), String> {
                 Err("somebody took this address just now: choose another".to_owned())
             }
         }
-        Err(kube::Error::Api(status)) => Err(status.message),
-        Err(error) => Err(format!("the cluster can't be reached: {error}")),
+        Err(error) => Err(in_words(&error)),
     }
 }
 

@@ -67,14 +67,19 @@ impl Problem {
 
 impl From<kube::Error> for Problem {
     fn from(error: kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => {
-                let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::BAD_GATEWAY);
-                let code = if code.is_server_error() { StatusCode::BAD_GATEWAY } else { code };
-                Self::new(code, status.message)
-            }
-            error => Self::new(StatusCode::BAD_GATEWAY, format!("the cluster can't be reached: {error}")),
-        }
+        let code = match &error {
+            kube::Error::Api(status) => StatusCode::from_u16(status.code).ok().filter(|code| !code.is_server_error()),
+            _ => None,
+        };
+        Self::new(code.unwrap_or(StatusCode::BAD_GATEWAY), in_words(&error))
+    }
+}
+
+/// What the API server says, or that it says nothing.
+pub fn in_words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => format!("the cluster can't be reached: {error}"),
     }
 }
 

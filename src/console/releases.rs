@@ -198,8 +198,7 @@ struct Question {
     frame: Frame,
     release: Release,
     change: Change,
-    problem: Option<String>,
-    set_by: Option<String>,
+    refusal: Option<Refusal>,
 }
 
 /// Asks.
@@ -212,7 +211,7 @@ async fn question(frame: Frame, name: &str, change: Change) -> Result<Question, 
         return Err(Problem::forbidden(Right::ChangeReleases.missing()));
     }
     let release = find(&frame.visitor, name).await?;
-    Ok(Question { frame, release, change, problem: None, set_by: None })
+    Ok(Question { frame, release, change, refusal: None })
 }
 
 /// Does it, and goes back to the release's page.
@@ -230,17 +229,10 @@ pub async fn make(
         Change::GoOn => json!({"paused": false}),
         Change::RollBack => json!({"rolledBack": true}),
     };
-    let status = match apply(&question.frame.visitor.client, &question.release, spec, answer.overwrite).await {
-        Ok(()) => return Ok(Redirect::to(&format!("/releases/{name}")).into_response()),
-        Err(Refusal::Problem(why)) => {
-            question.problem = Some(why);
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
-        Err(Refusal::SetByOthers(who)) => {
-            question.set_by = Some(who);
-            StatusCode::CONFLICT
-        }
-    };
+    let outcome = apply(&question.frame.visitor.client, &question.release, spec, answer.overwrite).await;
+    let Err(refusal) = outcome else { return Ok(Redirect::to(&format!("/releases/{name}")).into_response()) };
+    let status = refusal.status();
+    question.refusal = Some(refusal);
     Ok(show(status, &question))
 }
 
