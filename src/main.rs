@@ -36,6 +36,7 @@ async fn act() -> ExitCode {
         Command::Reconcile(options) => change(Change::Reconcile, options).await,
         Command::Retry(options) => change(Change::Retry, options).await,
         Command::Rotate(options) => change(Change::Rotate, options).await,
+        Command::Keep(options) => change(Change::Keep, options).await,
         Command::Delete(options) => command::delete::delete(options).await,
         Command::Cost(options) => command::cost::cost(options).await.map(done),
         Command::Report(options) => command::report::report(options).await.map(done),

@@ -99,7 +99,7 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<TenantDatabase>,
 
-    /// What happens when the Tenant is deleted.
+    /// When the Tenant is deleted, and what happens then.
     #[serde(default)]
     pub deletion: Deletion,
 }
@@ -221,9 +221,10 @@ pub struct TenantDatabase {
     pub adopt: Option<String>,
 }
 
-/// What happens when a Tenant is deleted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// When a Tenant is deleted, and what happens then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.at) && has(self.protected) && self.protected)").message("a protected tenant can't be given a moment at which it is deleted: leave deletion.at out, or set deletion.protected to false"))]
 pub struct Deletion {
     /// What becomes of the data in the database: `Retain` locks the logins and keeps it until an admin drops it; `Delete` drops the data, the
     /// roles and the logins.
@@ -232,6 +233,10 @@ pub struct Deletion {
     /// Whether a deletion of this Tenant is refused, until this is set back.
     #[serde(default)]
     pub protected: bool,
+    /// The moment at which the operator deletes the Tenant. Until then it is suspended, and comes back where this is taken away. Only who may
+    /// delete Tenants may set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
 }
 
 /// What becomes of a deleted tenant's data.

@@ -1,4 +1,4 @@
-//! `kubectl tenantry suspend`, `resume`, `reconcile`, `retry` and `rotate`: one change of a Tenant each, and what becomes of it.
+//! `kubectl tenantry suspend`, `resume`, `keep`, `reconcile`, `retry` and `rotate`: one change of a Tenant each, and what becomes of it.
 
 use super::cluster::Cluster;
 use super::completion;
@@ -31,6 +31,8 @@ pub struct Options {
 pub enum Change {
     Suspend,
     Resume,
+    /// Takes back a deletion that is yet to come.
+    Keep,
     /// Looks at everything anew, also at what can't be watched.
     Reconcile,
     /// Runs the migration again.
@@ -47,6 +49,7 @@ impl Change {
         match self {
             Self::Suspend => json!({"spec": {"suspended": true}}),
             Self::Resume => json!({"spec": {"suspended": false}}),
+            Self::Keep => json!({"spec": {"deletion": {"at": null}}}),
             Self::Reconcile => annotated(labels::RECONCILE),
             Self::Retry => annotated(labels::RETRY),
             Self::Rotate => annotated(labels::ROTATE),
@@ -58,6 +61,7 @@ impl Change {
         match self {
             Self::Suspend => format!("{name} goes out of service: its pods end, its address answers no more, its data stays"),
             Self::Resume => format!("{name} comes back into service"),
+            Self::Keep => format!("{name} is no longer to be deleted"),
             Self::Reconcile => format!("everything of {name} is looked at anew"),
             Self::Retry => format!("the migration of {name} is run again"),
             Self::Rotate => format!("{name} gets a new login of its database, and its pods are replaced one by one"),
@@ -66,7 +70,7 @@ impl Change {
 
     /// Whether it changes what Git would set back.
     fn is_of_the_manifest(self) -> bool {
-        matches!(self, Self::Suspend | Self::Resume)
+        matches!(self, Self::Suspend | Self::Resume | Self::Keep)
     }
 }
 

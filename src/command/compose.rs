@@ -72,6 +72,7 @@ pub async fn compose(options: Options) -> Result<(), Failure> {
     tenant.spec.domains = Vec::new();
     tenant.spec.suspended = false;
     tenant.spec.expires_at = None;
+    tenant.spec.deletion.at = None;
     let settings = Settings {
         namespace: options.namespace.clone(),
         service_account: String::new(),

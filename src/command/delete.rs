@@ -1,13 +1,15 @@
-//! `kubectl tenantry delete NAME`: says what would be lost, has the name typed, and deletes.
+//! `kubectl tenantry delete NAME`: says what would be lost, has the name typed, and deletes, at once or after a time of grace.
 
 use super::change::git_mark;
 use super::cluster::Cluster;
 use super::completion;
 use super::follow::{Waiting, wait};
 use super::get::find;
-use super::{Failure, USAGE, note};
-use kube::api::{DeleteParams, Preconditions};
+use super::{Failure, MANAGER, USAGE, moment_in, note};
+use jiff::Timestamp;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
+use serde_json::json;
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 use tenantry::api::Tenant;
@@ -17,11 +19,15 @@ use tenantry::api::tenant::DeletionPolicy;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   kubectl tenantry delete acme
+  kubectl tenantry delete acme --in 7d
   kubectl tenantry delete acme --confirm acme --no-wait")]
 pub struct Options {
     /// The tenant.
     #[arg(value_name = "NAME", add = completion::tenants())]
     name: String,
+    /// Suspends it now, and has the operator delete it after so long, such as 7d. Until then 'kubectl tenantry keep' takes that back.
+    #[arg(long = "in", value_name = "TIME")]
+    after: Option<String>,
     /// The tenant's name once more, where nobody is asked.
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
@@ -39,12 +45,23 @@ pub async fn delete(options: Options) -> Result<ExitCode, Failure> {
     if tenant.spec.deletion.protected {
         return Err(format!("{} is protected: set spec.deletion.protected to false in its manifest first", options.name).into());
     }
-    note(&what_is_lost(&tenant));
+    let at = options.after.as_ref().map(|after| moment_in("--in", after, Timestamp::now())).transpose()?;
+    note(&what_is_lost(&tenant, at.as_deref()));
     if !is_confirmed(&options)? {
         note("nothing was deleted");
         return Ok(USAGE.into());
     }
     let api: Api<Tenant> = Api::all(client.clone());
+    if let Some(at) = at {
+        let patch = json!({"metadata": {"uid": tenant.uid()}, "spec": {"deletion": {"at": at}}});
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        api.patch(&options.name, &parameters, &Patch::Merge(&patch)).await?;
+        note(&format!("{} goes out of service now; to take it back before {at}: kubectl tenantry keep {}", options.name, options.name));
+        if options.waiting.no_wait {
+            return Ok(ExitCode::SUCCESS);
+        }
+        return wait(&client, &options.name, limit, None).await;
+    }
     let preconditions = Preconditions { uid: tenant.uid(), resource_version: None };
     api.delete(&options.name, &DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }).await?;
     if options.waiting.no_wait {
@@ -54,11 +71,14 @@ pub async fn delete(options: Options) -> Result<ExitCode, Failure> {
     wait(&client, &options.name, limit, None).await
 }
 
-/// What goes and what stays.
-fn what_is_lost(tenant: &Tenant) -> String {
+/// What goes and what stays, now or at a moment.
+fn what_is_lost(tenant: &Tenant, at: Option<&str>) -> String {
     let name = tenant.name_any();
     let status = tenant.status.clone().unwrap_or_default();
-    let mut text = format!("{name} ({}) is about to be deleted:\n", tenant.spec.display_name);
+    let mut text = match at {
+        Some(at) => format!("{name} ({}) is about to be suspended, and deleted at {at}:\n", tenant.spec.display_name),
+        None => format!("{name} ({}) is about to be deleted:\n", tenant.spec.display_name),
+    };
     text += &match &status.url {
         Some(url) => format!("  its address {url} answers no more, and can be taken by others\n"),
         None => "  it has no address yet\n".to_owned(),
@@ -112,12 +132,14 @@ mod tests {
             let spec = json!({"displayName": "Acme Inc.", "blueprint": "b", "plan": "p", "deletion": {"policy": policy}});
             serde_json::from_value(json!({"metadata": {"name": "acme"}, "spec": spec, "status": status})).unwrap()
         };
-        insta::assert_snapshot!(what_is_lost(&tenant("Delete")), @r"
+        insta::assert_snapshot!(what_is_lost(&tenant("Delete"), None), @r"
         acme (Acme Inc.) is about to be deleted:
           its address https://acme.example.com answers no more, and can be taken by others
           namespace tenant-acme goes with all that is in it, volumes too
           ITS DATA IS DROPPED: schema tenant_acme of database app on main, as spec.deletion.policy says
         ");
-        assert!(what_is_lost(&tenant("Retain")).contains("its data stays in schema tenant_acme of database app on main, locked"));
+        let later = what_is_lost(&tenant("Retain"), Some("2026-12-07T10:00:00Z"));
+        assert!(later.starts_with("acme (Acme Inc.) is about to be suspended, and deleted at 2026-12-07T10:00:00Z:"), "{later}");
+        assert!(later.contains("its data stays in schema tenant_acme of database app on main, locked"));
     }
 }

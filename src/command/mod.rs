@@ -34,6 +34,7 @@ mod terminal;
 pub mod tree;
 pub mod why;
 
+use jiff::{SignedDuration, Timestamp, Unit};
 use std::io::Write;
 use std::time::Duration;
 use tenantry::api::release::Span;
@@ -90,8 +91,10 @@ pub enum Command {
     Retry(change::Options),
     /// Give a tenant a new login of its database.
     Rotate(change::Options),
-    /// Delete a tenant, after its name was typed.
+    /// Delete a tenant, after its name was typed, at once or after a time of grace.
     Delete(delete::Options),
+    /// Take back a deletion that is yet to come.
+    Keep(change::Options),
     /// What tenants pay, and what they reserve for it.
     Cost(cost::Options),
     /// Write a file to be mailed to whoever is asked for help, without secrets.
@@ -132,6 +135,19 @@ pub fn time(text: &str) -> Result<Duration, Failure> {
     Ok(time)
 }
 
+/// The moment after a time from now, to the second, as a manifest has it.
+///
+/// # Errors
+/// Where what was typed is no time.
+pub fn moment_in(option: &str, text: &str, now: Timestamp) -> Result<String, Failure> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).and_then(|days| days.checked_mul(24));
+    let length = days.and_then(SignedDuration::try_from_hours).or_else(|| SignedDuration::try_from(Span(text.to_owned()).duration()).ok());
+    let length =
+        length.filter(SignedDuration::is_positive).ok_or_else(|| format!("{option} {text:?} is no time: write it as 14d or 36h"))?;
+    let moment = now.checked_add(length).and_then(|end| end.round(Unit::Second));
+    Ok(moment.map_err(|error| format!("{option} {text:?}: {error}"))?.to_string())
+}
+
 /// Says something to whoever looks, beside the data that is asked for.
 pub fn note(message: &str) {
     let _ = writeln!(std::io::stderr(), "{message}");
@@ -142,5 +158,20 @@ pub fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_so_long_from_now_to_the_second() {
+        let now: Timestamp = "2026-11-25T10:00:00.75Z".parse().unwrap();
+        assert_eq!(moment_in("--trial", "14d", now).unwrap(), "2026-12-09T10:00:01Z");
+        assert_eq!(moment_in("--in", "36h", now).unwrap(), "2026-11-26T22:00:01Z");
+        for nonsense in ["", "soon", "-3d", "0d", "999999999999999999d"] {
+            assert!(moment_in("--trial", nonsense, now).unwrap_err().to_string().contains("--trial"), "{nonsense}");
+        }
     }
 }

@@ -4,14 +4,13 @@ use super::cluster::Cluster;
 use super::completion;
 use super::follow::{Waiting, wait};
 use super::get::find;
-use super::{Failure, MANAGER, USAGE, note, print};
+use super::{Failure, MANAGER, USAGE, moment_in, note, print};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
-use tenantry::api::release::Span;
 use tenantry::api::{Blueprint, Plan, Tenant, schema};
 use tenantry::inspect::State;
 use tenantry::instance::names::Host;
@@ -121,7 +120,7 @@ async fn manifest(client: &Client, options: &Options) -> Result<Value, Failure> 
         spec["region"] = region.clone().into();
     }
     if let Some(trial) = &options.trial {
-        spec["expiresAt"] = end_of(trial, jiff::Timestamp::now())?.into();
+        spec["expiresAt"] = moment_in("--trial", trial, jiff::Timestamp::now())?.into();
     }
     if let Some(color) = &options.color {
         spec["branding"] = json!({"primaryColor": color});
@@ -144,16 +143,6 @@ async fn manifest(client: &Client, options: &Options) -> Result<Value, Failure> 
         format!("{} can't be made:{}", options.name, lines.concat())
     })?;
     Ok(manifest)
-}
-
-/// The end of a trial, to the second.
-fn end_of(trial: &str, now: jiff::Timestamp) -> Result<String, Failure> {
-    let days = trial.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).map(|days| jiff::SignedDuration::from_hours(24 * days));
-    let length =
-        days.or_else(|| jiff::SignedDuration::try_from(Span(trial.to_owned()).duration()).ok()).filter(|length| length.is_positive());
-    let length = length.ok_or_else(|| format!("--trial {trial:?} is no time: write it as 14d or 36h"))?;
-    let end = now.checked_add(length).and_then(|end| end.round(jiff::Unit::Second));
-    Ok(end.map_err(|error| format!("--trial {trial:?}: {error}"))?.to_string())
 }
 
 /// What was said, or the only one that there is, or what a person answers.
@@ -231,19 +220,4 @@ async fn taken(client: &Client, tenant: &Tenant) -> Result<Option<(Host, String)
         others.iter().find(has).map(ResourceExt::name_any)
     };
     Ok(wanted.into_iter().find_map(|host| whose(&host).map(|other| (host, other))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trial_ends_to_the_second() {
-        let now: jiff::Timestamp = "2026-11-25T10:00:00.75Z".parse().unwrap();
-        assert_eq!(end_of("14d", now).unwrap(), "2026-12-09T10:00:01Z");
-        assert_eq!(end_of("36h", now).unwrap(), "2026-11-26T22:00:01Z");
-        for nonsense in ["", "soon", "-3d", "0d"] {
-            assert!(end_of(nonsense, now).unwrap_err().to_string().contains("write it as 14d"), "{nonsense}");
-        }
-    }
 }

@@ -70,6 +70,8 @@ pub enum Verdict {
     Reserved,
     /// Somebody has it.
     Taken(String),
+    /// The cluster refuses it, for this reason.
+    Refused(String),
     /// It can be had, and is easily taken for this one.
     LooksLike(String),
 }

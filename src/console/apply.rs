@@ -2,7 +2,7 @@
 //! says so.
 
 use super::MANAGER;
-use super::own_fields::applied_by;
+use super::own_fields::{applied_by, managers_of};
 use super::problem::in_words;
 use axum::http::StatusCode;
 use kube::api::{Patch, PatchParams};
@@ -69,10 +69,7 @@ where
         return Err(error.into());
     }
     if let Some(Conflict { manager, .. }) = conflicts.iter().find(|conflict| keeps(&conflict.manager)) {
-        let why = format!(
-            "{manager} keeps this as it is in Git: change it there, since it would set back what is changed here; nothing was done"
-        );
-        return Err(Refusal::Problem(why));
+        return Err(kept_in_git(manager));
     }
     let choices = conflicts.iter().filter(|conflict| conflict.is_anothers_choice(&whole));
     let others: BTreeSet<_> = choices.map(|conflict| conflict.manager.as_str()).collect();
@@ -81,6 +78,32 @@ where
     }
     api.patch(&name, &parameters.force(), &Patch::Apply(&wanted)).await?;
     Ok(())
+}
+
+/// Takes a field of `spec` away, whoever has set it: who asks for that sees that it is there.
+///
+/// # Errors
+/// Where Git keeps it, or the API server refuses it.
+pub async fn take_away<K>(client: &Client, object: &K, field: &[&str]) -> Result<(), Refusal>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let owners = managers_of(object.managed_fields(), &[&["spec"], field].concat());
+    if let Some(keeper) = owners.into_iter().find(|manager| keeps(manager)) {
+        return Err(kept_in_git(keeper));
+    }
+    let api: Api<K> = Api::all(client.clone());
+    let gone = field.iter().rev().fold(Value::Null, |below, name| json!({(*name): below}));
+    let patch = json!({"metadata": {"uid": object.uid()}, "spec": gone});
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(&object.name_any(), &parameters, &Patch::Merge(&patch)).await?;
+    Ok(())
+}
+
+fn kept_in_git(keeper: &str) -> Refusal {
+    Refusal::Problem(format!(
+        "{keeper} keeps this as it is in Git: change it there, since it would set back what is changed here; nothing was done"
+    ))
 }
 
 fn keeps(manager: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What can be done with a tenant: each is asked before it is done.
 
-use super::apply::{Refusal, apply};
+use super::apply::{Refusal, apply, take_away};
 use super::form::Submitted;
 use super::frame::Frame;
 use super::offer::{Offer, offers};
@@ -27,6 +27,8 @@ pub enum Change {
     Plan,
     Trial,
     Delete,
+    /// Takes a deletion back that is yet to come.
+    Keep,
 }
 
 impl Change {
@@ -40,7 +42,7 @@ impl Change {
 #[serde(default)]
 pub struct Answer {
     plan: String,
-    /// So many days more; none takes the end away.
+    /// So many days more of a trial, or of grace; none takes the end of a trial away, or deletes at once.
     days: String,
     /// The name, typed.
     name: String,
@@ -106,6 +108,7 @@ pub async fn make(
     let outcome = match asked(change, &answer, &page.tenant, Timestamp::now()) {
         Ok(Asked::Delete) => delete(&client, &page.tenant).await,
         Ok(Asked::Set(spec)) => apply(&client, &page.tenant, spec, answer.overwrite).await,
+        Ok(Asked::TakeAway(field)) => take_away(&client, &page.tenant, field).await,
         Err(why) => Err(Refusal::Problem(why)),
     };
     let Err(refusal) = outcome else { return Ok(Redirect::to(&format!("/tenants/{name}")).into_response()) };
@@ -118,6 +121,8 @@ pub async fn make(
 /// What an answer comes to.
 enum Asked {
     Set(Value),
+    /// This field of `spec` goes.
+    TakeAway(&'static [&'static str]),
     Delete,
 }
 
@@ -127,19 +132,26 @@ fn asked(change: Change, answer: &Answer, tenant: &Tenant, now: Timestamp) -> Re
         Change::Resume => Asked::Set(json!({"suspended": false})),
         Change::Plan if answer.plan.is_empty() => return Err("choose a plan".to_owned()),
         Change::Plan => Asked::Set(json!({"plan": answer.plan})),
-        Change::Trial if answer.days.is_empty() => Asked::Set(json!({"expiresAt": null})),
+        Change::Trial if answer.days.is_empty() => Asked::TakeAway(&["expiresAt"]),
         Change::Trial => {
-            let days = answer.days.parse::<i64>().ok().filter(|days| (1..=730).contains(days)).ok_or("choose from 1 to 730 days")?;
             // A trial that runs is made longer; one that is over, or was none, begins now.
             let from = tenant.spec.expires_at.as_ref().map(|end| end.0).filter(|end| *end > now).unwrap_or(now);
-            let end = from.checked_add(SignedDuration::from_hours(24 * days)).and_then(|end| end.round(Unit::Second));
-            Asked::Set(json!({"expiresAt": end.map_err(|error| error.to_string())?.to_string()}))
+            Asked::Set(json!({"expiresAt": days_after(from, &answer.days)?}))
         }
+        Change::Keep => Asked::TakeAway(&["deletion", "at"]),
         Change::Delete if answer.name.trim() != tenant.name_any() => {
             return Err(format!("type {} to say that you mean it; nothing was done", tenant.name_any()));
         }
-        Change::Delete => Asked::Delete,
+        Change::Delete if answer.days.is_empty() => Asked::Delete,
+        Change::Delete => Asked::Set(json!({"deletion": {"at": days_after(now, &answer.days)?}})),
     })
+}
+
+/// The moment so many days after another, to the second.
+fn days_after(from: Timestamp, days: &str) -> Result<String, String> {
+    let days = days.parse::<i64>().ok().filter(|days| (1..=730).contains(days)).ok_or("choose from 1 to 730 days")?;
+    let moment = from.checked_add(SignedDuration::from_hours(24 * days)).and_then(|moment| moment.round(Unit::Second));
+    moment.map(|moment| moment.to_string()).map_err(|error| error.to_string())
 }
 
 /// Of this very tenant, and not of another of the name that came meanwhile.
@@ -163,6 +175,7 @@ mod tests {
     fn set(change: Change, answer: Answer, tenant: &Tenant) -> Result<Value, String> {
         match asked(change, &answer, tenant, "2026-11-30T10:00:00Z".parse().unwrap())? {
             Asked::Set(spec) => Ok(spec),
+            Asked::TakeAway(field) => Ok(json!({"gone": field})),
             Asked::Delete => Ok(json!("deleted")),
         }
     }
@@ -173,15 +186,19 @@ mod tests {
         assert_eq!(set(Change::Trial, days("7"), &tenant(None)), Ok(json!({"expiresAt": "2026-12-07T10:00:00Z"})));
         assert_eq!(set(Change::Trial, days("7"), &tenant(Some("2026-12-02T00:00:00Z"))), Ok(json!({"expiresAt": "2026-12-09T00:00:00Z"})));
         assert_eq!(set(Change::Trial, days("7"), &tenant(Some("2026-01-01T00:00:00Z"))), Ok(json!({"expiresAt": "2026-12-07T10:00:00Z"})));
-        assert_eq!(set(Change::Trial, days(""), &tenant(Some("2026-12-02T00:00:00Z"))), Ok(json!({"expiresAt": null})));
+        assert_eq!(set(Change::Trial, days(""), &tenant(Some("2026-12-02T00:00:00Z"))), Ok(json!({"gone": ["expiresAt"]})));
         for nonsense in ["0", "-1", "731", "x", "1e3"] {
             assert!(set(Change::Trial, days(nonsense), &tenant(None)).is_err(), "{nonsense}");
         }
     }
 
     #[test]
-    fn only_who_types_the_name_deletes() {
+    fn only_who_types_the_name_deletes_and_what_has_grace_is_taken_back() {
         let named = |name: &str| Answer { name: name.to_owned(), ..Answer::default() };
+        let later = Answer { days: "7".to_owned(), ..named("acme") };
+        assert_eq!(set(Change::Delete, later, &tenant(None)), Ok(json!({"deletion": {"at": "2026-12-07T10:00:00Z"}})));
+        assert_eq!(set(Change::Keep, Answer::default(), &tenant(None)), Ok(json!({"gone": ["deletion", "at"]})));
+        assert!(set(Change::Delete, Answer { days: "7".to_owned(), ..named("other") }, &tenant(None)).is_err());
         for wrong in ["", "acm", "ACME", "acme2"] {
             assert!(set(Change::Delete, named(wrong), &tenant(None)).is_err(), "{wrong}");
         }

@@ -78,7 +78,7 @@ pub fn router(console: Console) -> Router {
         .route("/tenants", get(fleet::page))
         .route("/tenants.csv", get(fleet::csv))
         .route("/tenants/{name}", get(tenant::page))
-        .route("/tenants/{name}/progress", get(progress::stream))
+        .route("/tenants/{name}/progress", get(tenant::stream))
         .route("/tenants/{name}/hand-over", get(hand_over::page))
         .route("/tenants/{name}/{change}", get(change::ask).post(change::make))
         .route("/onboard", get(onboard::page).post(onboard::make))

@@ -66,6 +66,18 @@ impl Choices {
         filled
     }
 
+    /// What is filled in, with the first of what isn't chosen yet: good enough to try whether an address can be had.
+    fn exemplary(&self, filled: Filled) -> Filled {
+        let mut filled = self.complete(filled);
+        if let (true, Some(first)) = (filled.blueprint.is_empty(), self.blueprints.first()) {
+            filled.blueprint = first.name_any();
+        }
+        if let (true, Some(first)) = (filled.plan.is_empty(), self.offers.first()) {
+            filled.plan.clone_from(&first.name);
+        }
+        filled
+    }
+
     /// Where tenants of the chosen blueprint are.
     fn base_domain(&self, filled: &Filled) -> String {
         let chosen = self.blueprints.iter().find(|blueprint| blueprint.name_any() == filled.blueprint).or(self.blueprints.first());
@@ -128,9 +140,23 @@ async fn form(console: &Console, frame: Frame, filled: Filled, problems: Vec<Str
 pub async fn look(State(console): State<Console>, visitor: Visitor, Query(filled): Query<Filled>) -> Result<Response, Problem> {
     let choices = Choices::of(&visitor.client).await?;
     let tenants = console.fleet.rows(&visitor).await?;
-    let base_domain = choices.base_domain(&filled);
-    let look = Look::of(&filled, base_domain, &tenants);
+    let filled = choices.exemplary(filled);
+    let mut look = Look::of(&filled, choices.base_domain(&filled), &tenants);
+    if look.verdict.is_free()
+        && let Err(why) = try_out(&visitor, &look, &filled).await
+    {
+        look.verdict = Verdict::Refused(why);
+    }
     Ok(show(StatusCode::OK, &look))
+}
+
+/// Whether the cluster would take a tenant of this name, as far as it is filled in: its admission policies have a say, and somebody may just have made it.
+async fn try_out(visitor: &Visitor, look: &Look, filled: &Filled) -> Result<(), String> {
+    let customer = if filled.customer.trim().is_empty() { look.name.clone() } else { filled.customer.clone() };
+    let Ok(manifest) = manifest(&Filled { customer, color: String::new(), ..filled.clone() }, look, visitor, Timestamp::now()) else {
+        return Ok(());
+    };
+    create(&visitor.client, &manifest, DryRun(true)).await
 }
 
 /// Makes the tenant, once however often the form is sent.
@@ -140,7 +166,7 @@ pub async fn make(State(console): State<Console>, frame: Frame, Submitted(filled
     let name = page.look.name.clone();
     let to_its_page = || Redirect::to(&format!("/tenants/{name}")).into_response();
     let problems = match manifest(&page.filled, &page.look, &visitor, Timestamp::now()) {
-        Ok(manifest) => match create(&visitor.client, &manifest).await {
+        Ok(manifest) => match create(&visitor.client, &manifest, DryRun(false)).await {
             Ok(()) => return Ok(to_its_page()),
             Err(why) => vec![why],
         },
@@ -215,10 +241,13 @@ fn trial_end(days: &str, now: Timestamp) -> Result<Option<String>, String> {
     Ok(Some(end.map_err(|error| error.to_string())?.to_string()))
 }
 
-async fn create(client: &Client, manifest: &Value) -> Result<(), String> {
+/// Whether it is only tried.
+struct DryRun(bool);
+
+async fn create(client: &Client, manifest: &Value, DryRun(dry_run): DryRun) -> Result<(), String> {
     let api: Api<Tenant> = Api::all(client.clone());
     let tenant: Tenant = serde_json::from_value(manifest.clone()).map_err(|error| error.to_string())?;
-    let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), dry_run };
     match api.create(&parameters, &tenant).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => {

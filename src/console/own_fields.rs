@@ -1,4 +1,4 @@
-//! What this console itself has set of an object, as the API server remembers it: who applies says all that is his each time, and what he says no more goes.
+//! Who has set what of an object, as the API server remembers it. Who applies says all that is his each time, and what he says no more goes.
 //! See [server-side apply](https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -11,6 +11,15 @@ pub fn applied_by(manager: &str, fields: &[ManagedFieldsEntry], object: &Value) 
     };
     let owned = fields.iter().find(applies).and_then(|entry| entry.fields_v1.as_ref());
     owned.map_or_else(|| Value::Object(Map::new()), |owned| part(&owned.0, object))
+}
+
+/// The managers that have set this field.
+pub fn managers_of<'a>(fields: &'a [ManagedFieldsEntry], path: &[&str]) -> Vec<&'a str> {
+    let has = |entry: &ManagedFieldsEntry| {
+        let whole = entry.fields_v1.as_ref().filter(|_| entry.subresource.is_none()).map(|fields| &fields.0);
+        whole.and_then(|whole| path.iter().try_fold(whole, |above, name| above.get(format!("f:{name}")))).is_some()
+    };
+    fields.iter().filter(|entry| has(entry)).filter_map(|entry| entry.manager.as_deref()).collect()
 }
 
 /// The part of a value that the fields name. A list is taken whole, or as those of its values that are named.
@@ -63,5 +72,8 @@ mod tests {
         });
         assert_eq!(applied_by("console", &fields, &object), expected);
         assert_eq!(applied_by("nobody", &fields, &object), json!({}));
+        assert_eq!(managers_of(&fields, &["spec", "branding", "primaryColor"]), ["console"]);
+        assert_eq!(managers_of(&fields, &["spec", "displayName"]), ["other"]);
+        assert!(managers_of(&fields, &["spec", "expiresAt"]).is_empty());
     }
 }

@@ -1,17 +1,13 @@
-//! How far a tenant is, as it happens, with the seconds that each step took and usually takes.
+//! How far a tenant is, with the seconds that each step took and usually takes.
 
 use super::Console;
-use super::live;
-use super::problem::Problem;
 use super::usual::{Seconds, took, usual};
 use super::visitor::Visitor;
 use crate::api::Tenant;
 use crate::inspect::{Progress, State, Step, advice, state, steps};
 use askama::Template;
-use axum::extract::{Path, State as Shared};
-use axum::response::Response;
 use jiff::Timestamp;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 /// The part of a page that changes.
 #[derive(Template)]
@@ -98,12 +94,4 @@ impl View {
 /// What the steps of this tenant's product usually take. Who may not see the others isn't told.
 pub async fn usually(console: &Console, visitor: &Visitor, blueprint: &str) -> Seconds {
     console.fleet.rows(visitor).await.map(|fleet| usual(&fleet, blueprint)).unwrap_or_default()
-}
-
-/// What the page is told, until it goes away.
-pub async fn stream(Shared(console): Shared<Console>, visitor: Visitor, Path(name): Path<String>) -> Result<Response, Problem> {
-    let api: Api<Tenant> = Api::all(visitor.client.clone());
-    let blueprint = api.get_opt(&name).await?.map(|tenant| tenant.spec.blueprint).unwrap_or_default();
-    let usual = usually(&console, &visitor, &blueprint).await;
-    live::draw(api, &name, "tenant", move |tenant| View::of(tenant, &usual).render().ok()).await
 }

@@ -3,10 +3,15 @@
 use super::Console;
 use super::fleet::days_left;
 use super::frame::Frame;
+use super::live;
 use super::offer::{Offer, offers};
 use super::problem::{Problem, show};
 use super::progress::{View, usually};
+use super::rights::{Right, Rights};
+use super::usual::Seconds;
+use super::visitor::Visitor;
 use crate::api::Tenant;
+use crate::api::tenant::DeletionPolicy;
 use crate::events::{events_of, happened};
 use crate::inspect;
 use askama::Template;
@@ -15,7 +20,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 
 /// So many events are shown.
 const EVENTS_SHOWN: usize = 10;
@@ -25,11 +30,55 @@ const EVENTS_SHOWN: usize = 10;
 struct Page {
     frame: Frame,
     tenant: Tenant,
-    view: View,
     now: Timestamp,
-    /// The tenant's plan, where the visitor may see plans.
-    offer: Option<Offer>,
+    /// What changes while somebody looks, drawn.
+    content: String,
     events: Vec<Happened>,
+}
+
+/// What changes while somebody looks: the steps, what the tenant is, and what can be done with it.
+#[derive(Template)]
+#[template(path = "tenant_content.html")]
+struct Content<'a> {
+    view: View,
+    tenant: &'a Tenant,
+    /// The tenant's plan, where the visitor may see plans.
+    offer: Option<&'a Offer>,
+    rights: &'a Rights,
+}
+
+impl Content<'_> {
+    fn is_deleting(&self) -> bool {
+        self.view.state == inspect::State::Deleting
+    }
+
+    /// When it is deleted, where that is yet to come.
+    fn leaves_at(&self) -> Option<Timestamp> {
+        self.tenant.spec.deletion.at.as_ref().map(|at| at.0).filter(|_| !self.is_deleting())
+    }
+
+    fn color(&self) -> Option<&str> {
+        self.tenant.spec.branding.as_ref()?.primary_color.as_deref()
+    }
+}
+
+/// What a tenant is held against while it is drawn.
+struct Background {
+    usual: Seconds,
+    offers: Vec<Offer>,
+    rights: Rights,
+}
+
+impl Background {
+    async fn of(console: &Console, visitor: &Visitor, blueprint: &str) -> Self {
+        let (usual, offers) = futures::join!(usually(console, visitor, blueprint), offers(&visitor.client));
+        Self { usual, offers: offers.unwrap_or_default(), rights: visitor.rights.clone() }
+    }
+
+    fn draw(&self, tenant: &Tenant) -> Result<String, askama::Error> {
+        let offer = self.offers.iter().find(|offer| offer.is(&tenant.spec.plan));
+        Content { view: View::of(tenant, &self.usual), tenant, offer, rights: &self.rights }.render()
+    }
 }
 
 /// An event, as it is shown.
@@ -52,20 +101,12 @@ impl Happened {
 }
 
 impl Page {
-    fn is_suspended(&self) -> bool {
-        self.tenant.spec.suspended
-    }
-
-    fn is_deleting(&self) -> bool {
-        self.view.state == inspect::State::Deleting
+    fn name(&self) -> String {
+        self.tenant.name_any()
     }
 
     fn trial_days(&self) -> Option<i64> {
         self.tenant.spec.expires_at.as_ref().map(|end| days_left(end.0, self.now))
-    }
-
-    fn color(&self) -> Option<&str> {
-        self.tenant.spec.branding.as_ref()?.primary_color.as_deref()
     }
 }
 
@@ -73,13 +114,19 @@ impl Page {
 pub async fn page(State(console): State<Console>, frame: Frame, Path(name): Path<String>) -> Result<Response, Problem> {
     let client = &frame.visitor.client;
     let tenant = find(client, &name).await?;
-    let (usual, offers, events) =
-        futures::join!(usually(&console, &frame.visitor, &tenant.spec.blueprint), offers(client), events_of(client, &tenant));
-    let offer = offers.ok().and_then(|offers| offers.into_iter().find(|offer| offer.name == tenant.spec.plan));
+    let background = Background::of(&console, &frame.visitor, &tenant.spec.blueprint);
+    let (background, events) = futures::join!(background, events_of(client, &tenant));
     // Who may not see events sees the rest.
     let events = events.unwrap_or_default().iter().rev().take(EVENTS_SHOWN).map(Happened::of).collect();
-    let view = View::of(&tenant, &usual);
-    Ok(show(StatusCode::OK, &Page { frame, view, tenant, now: Timestamp::now(), offer, events }))
+    let content = background.draw(&tenant).map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    Ok(show(StatusCode::OK, &Page { frame, tenant, now: Timestamp::now(), content, events }))
+}
+
+/// What changes on it, until it goes away.
+pub async fn stream(State(console): State<Console>, visitor: Visitor, Path(name): Path<String>) -> Result<Response, Problem> {
+    let tenant = find(&visitor.client, &name).await?;
+    let background = Background::of(&console, &visitor, &tenant.spec.blueprint).await;
+    live::draw(Api::all(visitor.client), &name, "tenant", move |tenant| background.draw(tenant).ok()).await
 }
 
 /// The tenant.

@@ -38,6 +38,7 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("Ready", "nobody", "kubectl tenantry open NAME"),
     ("Suspended", "nobody, as was asked for", "kubectl tenantry resume NAME"),
     ("Expired", AUTHOR, "move spec.expiresAt, or kubectl tenantry delete NAME"),
+    ("DeletionScheduled", "nobody, as was asked for", "kubectl tenantry keep NAME"),
     // What needs a person.
     ("BlueprintMissing", AUTHOR, "create it, or name another in the Tenant"),
     ("PlanMissing", AUTHOR, "create it, or name another in the Tenant"),
@@ -54,6 +55,7 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("ExtraInvalid", ADMIN, MEND_BLUEPRINT),
     ("InvalidName", AUTHOR, "choose a shorter name for the tenant"),
     ("InvalidHost", AUTHOR, "choose a shorter name for the tenant"),
+    ("DeletionBeforeCreation", AUTHOR, "take spec.deletion.at out of the Tenant, or the Tenant out of Git"),
     ("InvalidWindow", AUTHOR, "mend spec.release.window of the Tenant"),
     ("HostConflict", AUTHOR, "take the host out of one of the two Tenants"),
     ("NotOurs", ADMIN, "delete or rename the object that is in the way"),
@@ -92,6 +94,7 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("HalfDropped", NOBODY, FOLLOW),
     ("ApiServer", NOBODY, FOLLOW),
     ("Deleting", NOBODY, FOLLOW),
+    ("DeletionRefused", ADMIN, "see what refuses it, as the message says, or kubectl tenantry keep NAME"),
     ("DatabaseHolds", ADMIN, LOOK_INTO_SERVER),
 ];
 

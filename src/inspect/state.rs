@@ -33,7 +33,7 @@ impl State {
             _ if !is_current => Self::Working,
             _ if is_true(conditions, conditions::STALLED) => Self::Stalled,
             Some(ready) if ready.status == "True" => match ready.reason.as_str() {
-                "Suspended" | "Expired" => Self::Suspended,
+                "Suspended" | "Expired" | "DeletionScheduled" => Self::Suspended,
                 _ => Self::Ready,
             },
             _ => Self::Working,

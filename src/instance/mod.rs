@@ -228,4 +228,6 @@ pub enum Suspension {
     Requested,
     /// The trial ended at this moment.
     Expired(Time),
+    /// The tenant is deleted at this moment.
+    Leaving(Time),
 }

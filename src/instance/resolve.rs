@@ -97,6 +97,14 @@ pub enum ResolveError {
         /// How much it takes.
         needed: String,
     },
+    /// The manifest of a former tenant, which Git has brought back.
+    #[error(
+        "spec.deletion.at is {}, which was before this Tenant was made, so it was meant for a former one of its name, and nothing is done: take it away, or take the whole manifest out of Git", .at.0
+    )]
+    DeletionBeforeCreation {
+        /// When it was to be deleted.
+        at: Time,
+    },
     /// Two sources of one environment variable.
     #[error("blueprint {blueprint} sets the environment variable {name} twice, as {first} and as {second}: rename one")]
     VariableTwice {
@@ -157,6 +165,7 @@ impl ResolveError {
             Self::SingletonScaled { .. } => "SingletonScaled",
             Self::AutoscalerNeedsRequest { .. } => "AutoscalerNeedsRequest",
             Self::QuotaTooSmall { .. } => "QuotaTooSmall",
+            Self::DeletionBeforeCreation { .. } => "DeletionBeforeCreation",
             Self::VariableTwice { .. } => "VariableTwice",
             Self::TemplateFailed { .. } => "TemplateFailed",
             Self::ExtraKindNotAllowed { .. } => "ExtraKindNotAllowed",
@@ -232,7 +241,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Instance, ResolveError> {
         quota: plan.quota.iter().map(|(name, amount)| (name.clone(), quantity::canonical(amount))).collect(),
         default_resources: sizing::requirements(&plan.defaults.resources),
         extras: Vec::new(),
-        suspension: suspension(tenant, inputs.now),
+        suspension: suspension(tenant, inputs.now)?,
         expires_at: spec.expires_at.clone(),
         deletion_policy: spec.deletion.policy,
         name,
@@ -270,12 +279,19 @@ pub fn hosts(tenant: &Tenant, base_domain: &str) -> Result<Vec<Host>, ResolveErr
     Ok(hosts)
 }
 
-fn suspension(tenant: &Tenant, now: &Time) -> Option<Suspension> {
-    if tenant.spec.suspended {
-        return Some(Suspension::Requested);
+fn suspension(tenant: &Tenant, now: &Time) -> Result<Option<Suspension>, ResolveError> {
+    if let Some(at) = &tenant.spec.deletion.at {
+        let made = tenant.metadata.creation_timestamp.as_ref();
+        return match made.filter(|made| at.0 <= made.0) {
+            Some(_) => Err(ResolveError::DeletionBeforeCreation { at: at.clone() }),
+            None => Ok(Some(Suspension::Leaving(at.clone()))),
+        };
     }
-    let end = tenant.spec.expires_at.as_ref()?;
-    (end.0 <= now.0).then(|| Suspension::Expired(end.clone()))
+    if tenant.spec.suspended {
+        return Ok(Some(Suspension::Requested));
+    }
+    let end = tenant.spec.expires_at.as_ref().filter(|end| end.0 <= now.0);
+    Ok(end.map(|end| Suspension::Expired(end.clone())))
 }
 
 fn components(inputs: &Inputs<'_>) -> Result<Vec<Component>, ResolveError> {

@@ -125,10 +125,11 @@ pub fn draw(release: &Release, tenant: &Tenant) -> Lot {
     Lot::draw(release.metadata.uid.as_deref().unwrap_or_default(), tenant.metadata.uid.as_deref().unwrap_or_default())
 }
 
-/// Whether the tenant is suspended, its trial is over, or it is being deleted: then nothing runs that could be moved.
+/// Whether the tenant is suspended, its trial is over, or it is being deleted or soon will be: then nothing runs that could be moved.
 pub fn is_out_of_service(tenant: &Tenant, now: Timestamp) -> bool {
     let spec = &tenant.spec;
-    tenant.metadata.deletion_timestamp.is_some() || spec.suspended || spec.expires_at.as_ref().is_some_and(|end| end.0 <= now)
+    let is_leaving = tenant.metadata.deletion_timestamp.is_some() || spec.deletion.at.is_some();
+    is_leaving || spec.suspended || spec.expires_at.as_ref().is_some_and(|end| end.0 <= now)
 }
 
 impl Release {

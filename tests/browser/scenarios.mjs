@@ -34,10 +34,11 @@ export async function onboard(browser, { url, token, name, taken, blueprint, pla
   await look.getByText("can be had").waitFor();
 
   // A colour that nobody could read is refused, with the nearest that one can.
+  const preview = page.locator("#preview");
   await page.getByLabel("Main colour").fill("#f2b705");
-  await look.getByText("can't be read on white").waitFor();
-  await look.locator("button[data-fill=color]").click();
-  await look.getByText("can't be read on white").waitFor({ state: "detached" });
+  await preview.getByText("can't be read on white").waitFor();
+  await preview.locator("button[data-fill=color]").click();
+  await preview.getByText("can't be read on white").waitFor({ state: "detached" });
   assert.notEqual(await page.getByLabel("Main colour").inputValue(), "#f2b705");
   await chooses(page, blueprint, plan);
   await page.getByLabel("Trial").selectOption("14");
@@ -140,6 +141,24 @@ export async function live(browser, { url, token, name, larger }) {
   await page.getByLabel("to say that you mean it").fill(name);
   await press("button", "Delete");
   await page.waitForURL(`**/tenants/${name}`);
+
+  // There was grace, so it can be taken back.
+  await page.locator("#progress .state.suspended", { hasText: "DeletionScheduled" }).waitFor();
+  await page.getByText("out of service until then").waitFor();
+  await isAccessible(page);
+  await press("link", "Keep");
+  await page.getByText("Nothing is deleted any more").waitFor();
+  await isAccessible(page);
+  await press("button", "Keep");
+  await page.locator("#progress .state.ready").waitFor();
+
+  await press("link", "Delete");
+  await page.getByText("Type").waitFor();
+  await page.getByRole("radio", { name: "Now." }).focus();
+  await page.keyboard.press("Space");
+  await page.getByLabel("to say that you mean it").fill(name);
+  await press("button", "Delete");
+  await page.waitForURL(`**/tenants/${name}`);
   await page.getByText("The tenant is gone.").or(page.getByText(`there is no tenant ${name}`)).waitFor();
   quietly(page);
 }
@@ -155,7 +174,7 @@ export async function roles(browser, { url, viewer, seller, admin, name }) {
     quietly(page);
     return page;
   };
-  const [watching, selling] = await Promise.all([
+  const [watching, selling, deciding] = await Promise.all([
     look(viewer, [], ["Onboard", "Suspend", "Delete"]),
     look(seller, ["Onboard", "Hand over", "Suspend"], ["Delete"]),
     look(admin, ["Onboard", "Hand over", "Suspend", "Delete"], []),
@@ -166,6 +185,7 @@ export async function roles(browser, { url, viewer, seller, admin, name }) {
   await selling.getByRole("link", { name: "Suspend", exact: true }).click();
   await selling.getByRole("button", { name: "Suspend", exact: true }).click();
   await watching.locator("#progress .state.suspended").waitFor();
+  await deciding.getByRole("link", { name: "Resume", exact: true }).waitFor();
 }
 
 /** A customer whose migration fails. */

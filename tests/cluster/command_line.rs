@@ -112,6 +112,12 @@ async fn nothing_is_deleted_before_the_name_was_given() {
     assert!(code(&protected) == 1 && said(&protected).contains("is protected"), "{}", said(&protected));
 
     tenant.change(json!({"deletion": {"protected": false}})).await.ready().await;
+    let later = tenantry(&["delete", &tenant.name, "--in", "7d", "--confirm", &tenant.name]).await;
+    assert!(code(&later) == 0 && said(&later).contains(&format!("kubectl tenantry keep {}", tenant.name)), "{}", said(&later));
+    tenant.reason("Ready", "True", "DeletionScheduled").await;
+    let kept = tenantry(&["keep", &tenant.name]).await;
+    assert!(code(&kept) == 0 && said(&kept).contains("no longer to be deleted"), "{}", said(&kept));
+    assert_eq!(tenant.get().await["spec"]["deletion"]["at"], Value::Null);
     let deleted = tenantry(&["delete", &tenant.name, "--confirm", &tenant.name]).await;
     assert_eq!(code(&deleted), 0, "{}", said(&deleted));
     assert!(world.find("Tenant", None, &tenant.name).await.is_none(), "it waits until it is gone");

@@ -188,6 +188,18 @@ async fn what_is_wrong_with_an_address_or_a_color_is_said_while_it_is_typed() {
         let answer = browser.get(&format!("/onboard/look?{query}")).await;
         assert!(answer.status == 200 && answer.text.contains(words), "{query}: {}", answer.text);
     }
+    // The platform's own policies are asked, too.
+    let forbidden = unique("forbidden");
+    let policy = world.policy("CREATE", &forbidden, "no customer may be called so").await;
+    wait_until("the policy is told", LIMIT, async || {
+        let text = browser.get(&format!("/onboard/look?name={forbidden}")).await.text;
+        if text.contains("no customer may be called so") { Ok(()) } else { Err(text) }
+    })
+    .await;
+    assert_eq!(world.find("Tenant", None, &forbidden).await, None);
+    for kind in ["ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"] {
+        world.delete(kind, None, &policy).await;
+    }
     let page = browser.open("/onboard").await;
     let name = unique("typed");
     let mut fields = onboarding("Typed", &name, "");
@@ -291,6 +303,22 @@ async fn a_tenant_is_changed_with_the_visitors_name_and_what_git_keeps_is_left()
     assert!(spec["suspended"] == true && spec["expiresAt"].is_string(), "one change keeps the other: {spec}");
     assert_eq!(browser.send(&format!("{page}/resume"), &[("uid", uid)]).await.status, 303);
     tenant.ready().await;
+
+    // An end that somebody else has set goes, too.
+    let end = json!({"spec": {"expiresAt": "2099-01-01T00:00:00Z"}});
+    world.merge("Tenant", None, &tenant.name, &end).await;
+    assert_eq!(browser.send(&format!("{page}/trial"), &[("uid", uid), ("days", "")]).await.status, 303);
+    assert_eq!(tenant.get().await["spec"]["expiresAt"], Value::Null);
+
+    // A deletion with grace, and back.
+    let later = browser.send(&format!("{page}/delete"), &[("uid", uid), ("name", &tenant.name), ("days", "7")]).await;
+    assert_eq!(later.status, 303, "{}", later.text);
+    tenant.reason("Ready", "True", "DeletionScheduled").await;
+    let text = browser.get(&page).await.text;
+    assert!(text.contains("out of service until then") && text.contains("/keep\""), "{text}");
+    assert_eq!(browser.send(&format!("{page}/keep"), &[("uid", uid)]).await.status, 303);
+    assert_eq!(tenant.get().await["spec"]["deletion"]["at"], Value::Null);
+    tenant.reason("Ready", "True", "Ready").await;
     assert_eq!(
         browser.send(&format!("{page}/plan"), &[("uid", "another"), ("plan", "large")]).await.status,
         409,

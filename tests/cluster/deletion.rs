@@ -1,6 +1,7 @@
 //! What becomes of an instance when its Tenant, or something that it uses, is deleted.
 
 use crate::support::{LIMIT, Tenant, World, condition, wait_until};
+use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 async fn roles(tenant: &Tenant) -> String {
@@ -41,6 +42,71 @@ async fn a_deleted_tenant_with_policy_retain_keeps_its_data_locked_and_a_namesak
     assert!(message.contains(&former) && message.contains("spec.database.adopt"), "{message}");
     namesake.change(json!({"database": {"adopt": former}})).await.ready().await;
     assert_eq!(namesake.sql("select word from kept").await.unwrap(), "still here");
+}
+
+/// A moment so many seconds from now, as a manifest has it.
+fn in_seconds(seconds: i64) -> String {
+    (Timestamp::now() + seconds.seconds()).to_string()
+}
+
+#[tokio::test]
+async fn a_deletion_with_grace_suspends_until_its_moment_and_can_be_taken_back() {
+    let tenant = Tenant::new("grace").with(json!({"deletion": {"policy": "Delete"}})).ready().await;
+    let week = in_seconds(7 * 24 * 3600);
+    tenant.change(json!({"deletion": {"at": week}})).await;
+    let leaving = tenant.reason("Ready", "True", "DeletionScheduled").await;
+    assert!(leaving.message.contains(&week[..10]), "{}", leaving.message);
+    assert!(tenant.names("Ingress").await.is_empty());
+    wait_until("no pod is left", LIMIT, async || {
+        let pods = tenant.names("Pod").await;
+        if pods.is_empty() { Ok(()) } else { Err(format!("{pods:?}")) }
+    })
+    .await;
+    tenant.change(json!({"deletion": {"at": null}})).await;
+    tenant.reason("Ready", "True", "Ready").await;
+
+    let moment = in_seconds(4);
+    tenant.change(json!({"deletion": {"at": moment}})).await;
+    tenant.reason("Ready", "True", "DeletionScheduled").await;
+    tenant.until("it is being deleted", |tenant| tenant["metadata"]["deletionTimestamp"].as_str().map(drop)).await;
+    assert!(Timestamp::now() >= moment.parse().unwrap(), "before its moment");
+    tenant.gone().await;
+    assert_eq!((roles(&tenant).await, schemas(&tenant).await), (String::new(), String::new()));
+}
+
+#[tokio::test]
+async fn a_moment_before_its_creation_was_meant_for_another_and_deletes_nobody() {
+    let tenant = Tenant::new("restored").with(json!({"deletion": {"at": "2026-01-01T00:00:00Z"}})).create().await;
+    let message = tenant.stalled("DeletionBeforeCreation").await;
+    assert!(message.contains("2026-01-01") && message.contains("former"), "{message}");
+    assert!(tenant.world.find("Namespace", None, &tenant.namespace).await.is_none(), "nothing is made");
+    tenant.change(json!({"deletion": {"at": null}})).await;
+    tenant.ready().await;
+    // Nor does a slip of the pen delete who is there.
+    tenant.change(json!({"deletion": {"at": "2025-01-01T00:00:00Z"}})).await;
+    tenant.stalled("DeletionBeforeCreation").await;
+    assert!(!tenant.names("Deployment").await.is_empty(), "what runs goes on running");
+    tenant.change(json!({"deletion": {"at": null}})).await;
+    tenant.ready().await;
+}
+
+#[tokio::test]
+async fn a_moment_at_which_the_deletion_is_refused_is_told_and_tried_again() {
+    let tenant = Tenant::new("refused").create().await;
+    tenant.ready().await;
+    let policy = tenant.world.policy("DELETE", &tenant.name, "nobody leaves before the audit").await;
+    wait_until("the policy is in force", LIMIT, async || match tenant.world.try_delete_dry("Tenant", None, &tenant.name).await {
+        Err(message) if message.contains("before the audit") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    tenant.change(json!({"deletion": {"at": in_seconds(1)}})).await;
+    let refused = tenant.reason("Ready", "False", "DeletionRefused").await;
+    assert!(refused.message.contains("nobody leaves before the audit"), "{}", refused.message);
+    for kind in ["ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"] {
+        tenant.world.delete(kind, None, &policy).await;
+    }
+    tenant.gone().await;
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ fn full(kind: &str) -> Vec<Value> {
                     "displayName": "A", "blueprint": "b", "plan": "p", "region": "eu", "release": release, "domains": ["a.example.com"],
                     "settings": {"MODE": "x"}, "branding": {"primaryColor": "#0a5c36", "logoUrl": "https://a.example.com/logo.svg"},
                     "components": {"web": {"replicas": replicas}}, "suspended": true, "expiresAt": "2030-01-01T00:00:00Z",
-                    "database": {"adopt": "2b1f5c0e-6a0e-4c0f-9b58-3d0a8f1f1f11"}, "deletion": {"policy": "Delete", "protected": false},
+                    "database": {"adopt": "2b1f5c0e-6a0e-4c0f-9b58-3d0a8f1f1f11"}, "deletion": {"policy": "Delete", "protected": false, "at": "2030-01-01T00:00:00Z"},
                 })
             };
             let follows = json!({"channel": "rc", "window": window, "hold": {"until": "2030-01-01T00:00:00Z"}});
@@ -287,6 +287,7 @@ fn refusals(kind: &str) -> Vec<(Value, &'static str)> {
             (json!({"components": {"web": {"replicas": {"min": 3, "max": 2}}}}), "replicas.min must not be more than replicas.max"),
             (json!({"database": {"adopt": "a/b"}}), "adopt is the UID of the former Tenant"),
             (json!({"expiresAt": "tomorrow"}), "date-time"),
+            (json!({"deletion": {"at": "2030-01-01T00:00:00Z", "protected": true}}), "a protected tenant can't be given a moment"),
         ],
         "Blueprint" => vec![
             (json!({"baseDomain": "https://a.com"}), "baseDomain is a domain in small letters"),

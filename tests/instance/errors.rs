@@ -9,7 +9,10 @@ fn table() -> Vec<(Planner, &'static str, &'static str)> {
     let acme = || Planner::of("acme");
     let extra = |extra: Value| acme().blueprint(|spec| spec["extras"] = json!([extra]));
     let config_map = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+    let mut restored = acme().tenant(|spec| spec["deletion"] = json!({"at": "2026-05-01T00:00:00Z"}));
+    restored.tenant["metadata"]["creationTimestamp"] = "2026-06-01T00:00:00Z".into();
     vec![
+        (restored, "DeletionBeforeCreation", "spec.deletion.at is 2026-05-01T00:00:00Z, which was before this Tenant was made"),
         (
             acme().tenant(|spec| spec["settings"] = json!({"CELERY_BROKER_URL": "redis://elsewhere"})),
             "SettingNotAllowed",

@@ -1,7 +1,7 @@
 //! Manifests that reach for what isn't theirs.
 
 use crate::attack::*;
-use crate::support::{Tenant, World, unique};
+use crate::support::{LIMIT, Tenant, World, unique, wait_until};
 use serde_json::{Value, json};
 
 /// The paths of all fields of a schema whose name says that it is a namespace.
@@ -103,6 +103,29 @@ async fn a_protected_tenant_is_not_deleted() {
     tenant.change(json!({"deletion": {"protected": false}})).await;
     allowed("the deletion of one that isn't", world.try_delete_all("Tenant", None, &only).await);
     tenant.gone().await;
+}
+
+#[tokio::test]
+async fn only_who_may_delete_a_tenant_sets_the_moment_of_its_deletion() {
+    let tenant = Tenant::new("leaving").ready().await;
+    let world = &tenant.world;
+    let verbs = ["get", "list", "create", "patch", "update"];
+    let seller = everywhere(world, json!([{"apiGroups": ["tenantry.dev"], "resources": ["tenants"], "verbs": verbs}])).await;
+    wait_until("the seller is let in", LIMIT, async || seller.try_list("Tenant", None, "").await).await;
+    let sentence = "only who may delete this tenant may set spec.deletion.at";
+    let spec = |spec: Value| json!({"spec": spec});
+    let at = |moment: Value| spec(json!({"deletion": {"at": moment}}));
+    refused("a moment", seller.try_merge("Tenant", None, &tenant.name, &at("2099-01-01T00:00:00Z".into())).await, sentence);
+    let born = json!({"displayName": "A", "blueprint": "sample", "plan": "small", "deletion": {"at": "2099-01-01T00:00:00Z"}});
+    let born = json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": unique("born")}, "spec": born});
+    refused("a moment from the first", seller.try_create_dry(&born).await, sentence);
+    allowed("the same by who may delete", world.try_create_dry(&born).await);
+
+    tenant.change(json!({"deletion": {"at": "2099-01-01T00:00:00Z"}})).await;
+    refused("an earlier moment", seller.try_merge("Tenant", None, &tenant.name, &at("2027-01-01T00:00:00Z".into())).await, sentence);
+    let renamed = spec(json!({"displayName": "B"}));
+    allowed("another change beside a moment that is set", seller.try_merge("Tenant", None, &tenant.name, &renamed).await);
+    allowed("to take it away", seller.try_merge("Tenant", None, &tenant.name, &at(Value::Null)).await);
 }
 
 #[tokio::test]

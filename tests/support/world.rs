@@ -72,6 +72,20 @@ impl World {
         name
     }
 
+    /// A policy of the cluster's, as a platform may have its own, that refuses to do this with Tenants whose names begin so. It is in force in a second;
+    /// whoever made it takes it away.
+    pub async fn policy(&self, operation: &str, beginning: &str, message: &str) -> String {
+        let name = unique("platform");
+        let of = |kind: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+        let rule = json!({"apiGroups": ["tenantry.dev"], "apiVersions": ["*"], "operations": [operation], "resources": ["tenants"]});
+        let validation = json!({"expression": format!("!request.name.startsWith('{beginning}')"), "message": message});
+        let policy = json!({"matchConstraints": {"resourceRules": [rule]}, "validations": [validation]});
+        self.create(&of("ValidatingAdmissionPolicy", policy)).await;
+        let binding = json!({"policyName": name, "validationActions": ["Deny"]});
+        self.create(&of("ValidatingAdmissionPolicyBinding", binding)).await;
+        name
+    }
+
     async fn own(&self, kind: &str, name: &str, mut spec: Value, changes: Value) -> String {
         let name = unique(name);
         merge(&mut spec, &changes);

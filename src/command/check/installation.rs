@@ -24,7 +24,7 @@ const CLOCK: i64 = 5;
 /// What mends a right that is lacking.
 const MEND_RIGHTS: &str = "helm upgrade, or kubectl apply --server-side -k config/rbac";
 /// The policies of config/admission.
-const POLICIES: [&str; 9] = [
+const POLICIES: [&str; 10] = [
     "tenantry-guard-rails",
     "tenantry-marks",
     "tenantry-operator-namespaces",
@@ -32,6 +32,7 @@ const POLICIES: [&str; 9] = [
     "tenantry-pods",
     "tenantry-protected-tenants",
     "tenantry-routes",
+    "tenantry-scheduled-deletions",
     "tenantry-services",
     "tenantry-tenant-namespaces",
 ];

@@ -349,6 +349,7 @@ impl Suspension {
         match self {
             Self::Requested => "Suspended",
             Self::Expired(_) => "Expired",
+            Self::Leaving(_) => "DeletionScheduled",
         }
     }
 
@@ -356,6 +357,9 @@ impl Suspension {
         match self {
             Self::Requested => "out of service, as spec.suspended says; the data is untouched".to_owned(),
             Self::Expired(end) => format!("out of service since the trial ended at {}; the data is untouched", end.0),
+            Self::Leaving(at) => {
+                format!("out of service, and deleted at {}, as spec.deletion.at says: take it away there, and the tenant is back", at.0)
+            }
         }
     }
 }

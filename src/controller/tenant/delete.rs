@@ -1,14 +1,17 @@
-//! Takes an instance away, from what is there: routes, workloads, database by its policy, namespace, and then the finalizer.
+//! Takes an instance away, from what is there: routes, workloads, database by its policy, namespace, and then the finalizer. And deletes the Tenant itself
+//! at the moment that it says.
 
 use super::assess::{Assessment, Step, Stop};
 use super::{Pass, ReconcileError, secrets, status};
-use crate::api::labels;
 use crate::api::tenant::DeletionPolicy;
+use crate::api::{Tenant, labels};
 use crate::controller::observed::Observed;
 use crate::instance::names::TenantName;
 use crate::instance::render::{Kind, ObjectKey};
+use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -19,6 +22,39 @@ const ROUTES: &[Kind] = &[Kind::INGRESS, Kind::HTTP_ROUTE, Kind::LISTENER_SET];
 const WORKLOADS: &[Kind] = &[Kind::HORIZONTAL_POD_AUTOSCALER, Kind::DEPLOYMENT, Kind::POD_DISRUPTION_BUDGET, Kind::JOB];
 /// How soon it is looked again although nothing was heard.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Whether the moment has come at which the Tenant is to be deleted. One before the Tenant was made was meant for another of its name.
+pub fn is_due(tenant: &Tenant, now: Timestamp) -> bool {
+    let made = tenant.metadata.creation_timestamp.as_ref().map(|made| made.0);
+    tenant.spec.deletion.at.as_ref().is_some_and(|at| at.0 <= now && made.is_some_and(|made| made < at.0))
+}
+
+/// Deletes the Tenant as it was looked at: whoever has moved or taken away the moment meanwhile is heard.
+pub async fn begin(pass: &Pass<'_>) -> Result<Option<Duration>, ReconcileError> {
+    let tenant = pass.tenant;
+    let preconditions = Preconditions { uid: tenant.uid(), resource_version: tenant.resource_version() };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match pass.tenants().delete(&tenant.name_any(), &parameters).await {
+        Ok(_) => {
+            tracing::info!(tenant = tenant.name_any(), "deleted, as spec.deletion.at says");
+            status::publish(pass, &status::event(EventType::Normal, "DeletionDue", "deleted, as spec.deletion.at says".to_owned())).await;
+            Ok(None)
+        }
+        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
+        Err(kube::Error::Api(answer)) if matches!(answer.code, 403 | 422) => {
+            let mut assessment = Assessment::new(tenant);
+            let stop = Stop::failed(
+                Step::Instance,
+                "DeletionRefused",
+                format!("its moment has come, but the API server refuses: {}", answer.message),
+            );
+            assessment.stop(stop.clone());
+            status::write(pass, &assessment).await?;
+            Err(ReconcileError::Stopped(stop))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Goes as far as it can now, says what it waits for, and lets go of the Tenant at the end.
 pub async fn delete(pass: &Pass<'_>) -> Result<Option<Duration>, ReconcileError> {

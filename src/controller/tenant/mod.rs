@@ -83,6 +83,9 @@ pub async fn reconcile(context: &Context, holding: &Holding, name: &str) -> Resu
     if tenant.metadata.deletion_timestamp.is_some() {
         return delete::delete(&pass).await;
     }
+    if delete::is_due(&tenant, jiff::Timestamp::now()) {
+        return delete::begin(&pass).await;
+    }
     pass.hold().await?;
     let begun = match pass.begin().await? {
         Begin::AsBefore => None,
@@ -116,8 +119,8 @@ pub async fn reconcile(context: &Context, holding: &Holding, name: &str) -> Resu
 fn next_look(context: &Context, assessment: &Assessment, tenant: &Tenant) -> Duration {
     let check = assessment.look_again.unwrap_or_else(|| LOOK_AGAIN.mul_f32(rand::random_range(0.75..=1.25)));
     let now = jiff::Timestamp::now();
-    let trial_ends = tenant.spec.expires_at.as_ref().map(|end| end.0);
-    let moments = [trial_ends, context.releases.opens_at(tenant, now)].into_iter().flatten();
+    let (trial_ends, leaves) = (tenant.spec.expires_at.as_ref().map(|end| end.0), tenant.spec.deletion.at.as_ref().map(|at| at.0));
+    let moments = [trial_ends, leaves, context.releases.opens_at(tenant, now)].into_iter().flatten();
     let left = moments.filter_map(|at| Duration::try_from(at.duration_since(now)).ok()).filter(|left| !left.is_zero()).min();
     left.map_or(check, |left| check.min(left + Duration::from_millis(10)))
 }

@@ -113,7 +113,7 @@ fn may_wait(before: &TenantStatus, after: &TenantStatus, on_the_way: Duration) -
 }
 
 /// Tells people. Who reads no Events misses nothing that the status doesn't say, so a failure is only logged.
-async fn publish(pass: &Pass<'_>, event: &Event) {
+pub async fn publish(pass: &Pass<'_>, event: &Event) {
     if let Err(error) = pass.holding.recorder.publish(event, &pass.tenant.object_ref(&())).await {
         tracing::warn!(tenant = pass.tenant.name_any(), %error, "an event can't be written");
     }

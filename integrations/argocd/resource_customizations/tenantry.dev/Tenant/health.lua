@@ -18,7 +18,7 @@ if ready == nil then
   return {status = "Progressing", message = "the operator hasn't looked at it yet"}
 end
 if ready.status == "True" then
-  local is_suspended = ready.reason == "Suspended" or ready.reason == "Expired"
+  local is_suspended = ready.reason == "Suspended" or ready.reason == "Expired" or ready.reason == "DeletionScheduled"
   return {status = is_suspended and "Suspended" or "Healthy", message = ready.message}
 end
 return {status = "Progressing", message = ready.message}
