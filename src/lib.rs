@@ -14,6 +14,7 @@ pub mod console;
 pub mod controller;
 pub mod database;
 pub mod events;
+pub mod first_login;
 pub mod follow;
 pub mod inspect;
 pub mod instance;

@@ -24,6 +24,7 @@ async fn act() -> ExitCode {
         Command::Check(options) => command::check::check(options).await,
         Command::Tree(options) => command::tree::tree(options).await.map(done),
         Command::Trace(options) => command::tree::trace(options).await.map(done),
+        Command::FirstLogin(options) => command::first_login::first_login(options).await.map(done),
         Command::Onboard(options) => command::onboard::onboard(options).await,
         Command::Diff(options) => Ok(command::diff::diff(options).await),
         Command::Events(options) => command::events::events(options).await.map(done),

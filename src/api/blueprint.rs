@@ -63,6 +63,10 @@ pub struct BlueprintSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrate: Option<Migrate>,
 
+    /// How the first person of a new tenant gets in. Where left out, the product has a way of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_login: Option<FirstLogin>,
+
     /// Secrets that are made once for each tenant, and kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
@@ -135,6 +139,7 @@ pub struct Component {
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("a component's name begins with a small letter and has only small letters, digits and hyphens, such as web"))]
     #[x_kube(validation = Rule::new("self != 'migrate'").message("migrate is what the migration's pods are called: choose another name for the component"))]
+    #[x_kube(validation = Rule::new("self != 'first-login'").message("first-login is what the pods are called that make a link for the first login: choose another name for the component"))]
     pub name: String,
     /// Another image than the blueprint's, with its tag or digest, such as `redis:7.4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -346,6 +351,37 @@ pub struct Migrate {
 
 fn default_migrate_timeout() -> u32 {
     600
+}
+
+/// How the first person of a new tenant gets in: by a link that works once, which is the tenant's address, a path, and a token. The operator draws the token,
+/// and the product's own command sees to it that whoever comes with it is let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FirstLogin {
+    /// What runs, in the image of the version that serves, once for each link. `TENANT_FIRST_LOGIN_TOKEN` is the token, which the product should keep as
+    /// a digest and forget when it was used; `TENANT_FIRST_LOGIN_UNTIL` is the moment from which on it is worth nothing. It must be safe to run again.
+    #[schemars(length(min = 1, max = 50), inner(length(max = 2000)))]
+    pub command: Vec<String>,
+    /// What the link has between the address and the token, such as `/first-login/`.
+    #[schemars(length(min = 1, max = 200))]
+    #[x_kube(validation = Rule::new("self.matches('^/[-A-Za-z0-9._~/%?&=]*$')").message("path begins with a / and has only what a link can have, such as /first-login/ or /login?token="))]
+    pub path: String,
+    /// For so many minutes the link works.
+    #[serde(default = "default_valid_minutes")]
+    #[schemars(range(min = 1, max = 10080))]
+    pub valid_minutes: u32,
+    /// Seconds after which the command is ended and counts as failed.
+    #[serde(default = "default_first_login_timeout")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub timeout_seconds: u32,
+}
+
+fn default_valid_minutes() -> u32 {
+    60
+}
+
+fn default_first_login_timeout() -> u32 {
+    120
 }
 
 /// A secret that is made once for each tenant.

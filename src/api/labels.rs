@@ -30,6 +30,9 @@ pub const ROTATE: &str = "tenantry.dev/rotate";
 pub const ROTATED: &str = "tenantry.dev/rotated";
 /// On a Tenant: any new value runs the migration again.
 pub const RETRY: &str = "tenantry.dev/retry";
+/// On a Tenant: any new value asks for a link by which its first person logs in; see [`crate::api::blueprint::FirstLogin`]. On the Secret of the link: the
+/// value that it answers.
+pub const FIRST_LOGIN: &str = "tenantry.dev/first-login";
 /// On a Tenant: any new value makes the operator look at everything anew, also at what can't be watched: Secrets and the database.
 pub const RECONCILE: &str = "tenantry.dev/reconcile";
 /// On the database Secret: the DatabaseServer that the tenant was placed on.

@@ -284,6 +284,9 @@ pub struct TenantStatus {
     /// The last migration that ended well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<MigrationStatus>,
+    /// The link for the first login that was asked for last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_login: Option<FirstLoginStatus>,
     /// What the tenant was given of what tenants compete for. Only where several operators share the tenants: the one that holds shard 0
     /// decides and writes it, the one that holds the tenant's shard waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -299,6 +302,38 @@ pub struct TenantStatus {
 
 fn not_observed() -> i64 {
     -1
+}
+
+/// A link by which a tenant's first person logs in, as far as it may be known: the token is in the Secret `first-login` alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FirstLoginStatus {
+    /// The value of the annotation `tenantry.dev/first-login` that it answers.
+    pub request: String,
+    /// How far it is.
+    pub state: FirstLoginState,
+    /// What the link has between the tenant's address and the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Until when it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// How far a link for the first login is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FirstLoginState {
+    /// The product is being told of it.
+    Making,
+    /// It works, once.
+    Ready,
+    /// There is none.
+    Failed,
+    /// Its time has passed.
+    Over,
 }
 
 /// Where a tenant's data is. Set once; the tenant stays there.

@@ -14,6 +14,7 @@ pub mod crd;
 pub mod delete;
 pub mod diff;
 pub mod events;
+pub mod first_login;
 mod follow;
 mod foreign;
 pub mod get;
@@ -77,6 +78,8 @@ pub enum Command {
     Psql(psql::Options),
     /// Open a tenant's page.
     Open(open::Options),
+    /// Make a link by which a tenant's first person logs in.
+    FirstLogin(first_login::Options),
     /// Make a tenant, and follow it until its page answers.
     Onboard(onboard::Options),
     /// What the operator would do once manifests are applied: objects and SQL.

@@ -40,6 +40,11 @@ impl Frame {
         self.visitor.rights.has(Right::CreateTenants)
     }
 
+    /// Whether the visitor may change tenants.
+    pub fn may_change(&self) -> bool {
+        self.visitor.rights.has(Right::ChangeTenants)
+    }
+
     /// Whether the visitor may see releases.
     pub fn may_see_releases(&self) -> bool {
         self.visitor.rights.has(Right::ListReleases)

@@ -1,15 +1,23 @@
-//! What a new customer is given: the link, the same as a picture for a phone's camera, and a mail that is ready to be sent.
+//! What a new customer is given: the link, which may be one that logs in once, the same as a picture for a phone's camera, and a mail that is ready to be sent.
 
+use super::MANAGER;
+use super::form::Submitted;
 use super::frame::Frame;
 use super::problem::{Problem, show};
+use super::rights::Right;
 use super::tenant;
-use crate::api::Tenant;
+use crate::api::tenant::FirstLoginState;
+use crate::api::{Blueprint, Tenant, labels};
+use crate::first_login;
 use crate::inspect::State;
 use askama::Template;
 use axum::extract::Path;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use jiff::Timestamp;
+use kube::{Api, Client, ResourceExt};
 use qrcode::{Color, EcLevel, QrCode};
+use serde::Deserialize;
 use std::fmt::Write;
 
 /// Light around the picture, in modules; see ISO/IEC 18004, section 5.3.8.
@@ -21,18 +29,111 @@ struct Page {
     frame: Frame,
     tenant: Tenant,
     name: String,
+    /// What the customer opens: the tenant's address, or the link for the first login.
     url: String,
     is_up: bool,
+    first: First,
     code: Option<Code>,
     mail: Mail,
+}
+
+impl Page {
+    fn namespace(&self) -> &str {
+        self.tenant.status.as_ref().and_then(|status| status.namespace.as_deref()).unwrap_or_default()
+    }
+}
+
+/// A link by which the customer's first person logs in.
+enum First {
+    /// The product has a way of its own, or nobody asks for a link who may.
+    NotOffered,
+    /// It can be made.
+    Offered,
+    Making,
+    /// It works once, until then.
+    Made(Timestamp),
+    Failed(String),
+    Over,
+    /// The visitor may not see it.
+    Hidden,
+}
+
+impl First {
+    /// How far it is, and the link where there is one.
+    async fn of(frame: &Frame, tenant: &Tenant) -> Result<(Self, Option<String>), Problem> {
+        let client = &frame.visitor.client;
+        let answer = first_login::answer(tenant);
+        let state = answer.map(|answer| answer.state);
+        if state == Some(FirstLoginState::Ready) {
+            return match first_login::link(client, tenant).await {
+                Ok(Some(link)) => {
+                    let until = answer.and_then(|answer| answer.until.as_ref()).map(|until| until.0).unwrap_or_default();
+                    Ok((Self::Made(until), Some(link)))
+                }
+                Ok(None) => Ok((Self::Over, None)),
+                Err(kube::Error::Api(status)) if status.code == 403 => Ok((Self::Hidden, None)),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let is_asked = tenant.annotations().get(labels::FIRST_LOGIN).is_some_and(|request| !request.is_empty());
+        let first = match state {
+            Some(FirstLoginState::Failed) => Self::Failed(answer.and_then(|answer| answer.message.clone()).unwrap_or_default()),
+            Some(FirstLoginState::Over) => Self::Over,
+            _ if is_asked => Self::Making,
+            _ if frame.may_change() && is_offered(client, &tenant.spec.blueprint).await => Self::Offered,
+            _ => Self::NotOffered,
+        };
+        Ok((first, None))
+    }
+
+    /// Whether it would be the first.
+    fn is_offered(&self) -> bool {
+        matches!(self, Self::Offered)
+    }
+
+    /// Whether one can be asked for now.
+    fn can_be_made(&self) -> bool {
+        !matches!(self, Self::NotOffered | Self::Making)
+    }
+}
+
+/// Whether the product has a command for it. Who may not see the product isn't offered any.
+async fn is_offered(client: &Client, blueprint: &str) -> bool {
+    let found = Api::<Blueprint>::all(client.clone()).get_opt(blueprint).await;
+    found.is_ok_and(|found| found.is_some_and(|blueprint| blueprint.spec.first_login.is_some()))
 }
 
 /// The page.
 pub async fn page(frame: Frame, Path(name): Path<String>) -> Result<Response, Problem> {
     let tenant = tenant::find(&frame.visitor.client, &name).await?;
-    let url = tenant.status.as_ref().and_then(|status| status.url.clone()).unwrap_or_default();
-    let (is_up, code, mail) = (State::of(&tenant) == State::Ready, Code::of(&url), Mail::of(&tenant, &url));
-    Ok(show(StatusCode::OK, &Page { frame, name, is_up, code, mail, url, tenant }))
+    let address = tenant.status.as_ref().and_then(|status| status.url.clone()).unwrap_or_default();
+    let (first, link) = First::of(&frame, &tenant).await?;
+    let is_being_made = matches!(first, First::Making);
+    let url = link.unwrap_or(address);
+    let (is_up, code, mail) = (State::of(&tenant) == State::Ready, Code::of(&url), Mail::of(&tenant, &url, &first));
+    let page = show(StatusCode::OK, &Page { frame, name, is_up, first, code, mail, url, tenant });
+    // The browser itself looks again, with scripts or without.
+    Ok(if is_being_made { ([(header::REFRESH, "1")], page).into_response() } else { page })
+}
+
+/// Which tenant was shown, that may be another of the same name by now.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Shown {
+    uid: String,
+}
+
+/// Asks for a link for the first login.
+pub async fn ask_first_login(frame: Frame, Path(name): Path<String>, Submitted(shown): Submitted<Shown>) -> Result<Response, Problem> {
+    if !frame.may_change() {
+        return Err(Problem::forbidden(Right::ChangeTenants.missing()));
+    }
+    let tenant = tenant::find(&frame.visitor.client, &name).await?;
+    if tenant.uid().unwrap_or_default() != shown.uid {
+        return Err(Problem::new(StatusCode::CONFLICT, format!("{name} is another tenant by now: look at it first; nothing was done")));
+    }
+    first_login::ask(&frame.visitor.client, &tenant, MANAGER).await?;
+    Ok(Redirect::to(&format!("/tenants/{name}/hand-over")).into_response())
 }
 
 /// A QR code, as the dark modules of a picture.
@@ -66,12 +167,21 @@ struct Mail {
 }
 
 impl Mail {
-    fn of(tenant: &Tenant, url: &str) -> Self {
+    fn of(tenant: &Tenant, url: &str, first: &First) -> Self {
         let customer = &tenant.spec.display_name;
+        let once = match first {
+            First::Made(until) => {
+                format!("\nThe link logs you in the first time. It works once, until {}.\n", until.strftime("%-d %B %Y, %H:%M UTC"))
+            }
+            _ => String::new(),
+        };
         let trial = tenant.spec.expires_at.as_ref().map(|end| format!("\nYour trial lasts until {}.\n", end.0.strftime("%-d %B %Y")));
         Self {
             subject: format!("Your {} is ready", tenant.spec.blueprint),
-            text: format!("Hello {customer},\n\neverything is set up for you at\n\n  {url}\n{}\nWelcome!\n", trial.unwrap_or_default()),
+            text: format!(
+                "Hello {customer},\n\neverything is set up for you at\n\n  {url}\n{once}{}\nWelcome!\n",
+                trial.unwrap_or_default()
+            ),
         }
     }
 
@@ -92,7 +202,7 @@ mod tests {
     fn a_mail_opens_with_its_lines() {
         let spec = json!({"displayName": "Müller + Sons", "blueprint": "planner", "plan": "p", "expiresAt": "2026-12-14T10:00:00Z"});
         let tenant: Tenant = serde_json::from_value(json!({"metadata": {"name": "mueller"}, "spec": spec})).unwrap();
-        let mail = Mail::of(&tenant, "https://mueller.example.com");
+        let mail = Mail::of(&tenant, "https://mueller.example.com", &First::NotOffered);
         insta::assert_snapshot!(mail.text, @"
         Hello Müller + Sons,
 
@@ -104,6 +214,8 @@ mod tests {
 
         Welcome!
         ");
+        let once = Mail::of(&tenant, "https://mueller.example.com/in/x", &First::Made("2026-12-01T09:05:00Z".parse().unwrap()));
+        assert!(once.text.contains("It works once, until 1 December 2026, 09:05 UTC."), "{}", once.text);
         let address = mail.address();
         assert!(
             address.starts_with("mailto:?subject=Your%20planner%20is%20ready&body=Hello%20M%C3%BCller%20%2B%20Sons%2C%0D%0A"),

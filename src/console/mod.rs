@@ -80,6 +80,7 @@ pub fn router(console: Console) -> Router {
         .route("/tenants/{name}", get(tenant::page))
         .route("/tenants/{name}/progress", get(tenant::stream))
         .route("/tenants/{name}/hand-over", get(hand_over::page))
+        .route("/tenants/{name}/first-login", post(hand_over::ask_first_login))
         .route("/tenants/{name}/{change}", get(change::ask).post(change::make))
         .route("/onboard", get(onboard::page).post(onboard::make))
         .route("/onboard/look", get(onboard::look))

@@ -18,7 +18,7 @@ mod sizing;
 pub mod template;
 
 use crate::api::blueprint::{
-    Check, Component as ComponentSpec, Extension, Gateway, GeneratedSecret, Ingress, Isolation, Network, RouteTls,
+    Check, Component as ComponentSpec, Extension, FirstLogin, Gateway, GeneratedSecret, Ingress, Isolation, Network, RouteTls,
 };
 use crate::api::database_server::TlsMode;
 use crate::api::plan::PlanDatabase;
@@ -82,6 +82,8 @@ pub struct Instance {
     pub database: Option<Database>,
     /// What brings the database to the wanted version.
     pub migration: Option<Migration>,
+    /// How the first person of the tenant gets in.
+    pub first_login: Option<FirstLogin>,
     /// How it is known that the instance serves.
     pub check: Option<Check>,
     /// What it may talk to.

@@ -235,6 +235,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Instance, ResolveError> {
         generated_secrets: blueprint.secrets.clone(),
         database,
         migration,
+        first_login: blueprint.first_login.clone(),
         check: blueprint.check.clone(),
         network: blueprint.network.clone(),
         service_account_annotations: BTreeMap::new(),

@@ -11,10 +11,12 @@ export const LIMIT = 60_000;
 // Without these a Chromium asks its maker for news.
 const QUIET = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-export async function launch() {
+/** A browser for which all tenants' addresses lead to this ingress, where there is one. */
+export async function launch(ingress) {
   // A sandbox of its own takes rights that root in a container hasn't.
   const sandbox = process.getuid() === 0 ? ["--no-sandbox"] : [];
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: [...QUIET, ...sandbox] });
+  const tenants = ingress ? [`--host-resolver-rules=MAP *.localhost ${ingress}`] : [];
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: [...QUIET, ...sandbox, ...tenants] });
 }
 
 /** Somebody who visits the console at this address. */
@@ -63,6 +65,20 @@ export async function isAccessible(page) {
 export async function fits(page) {
   const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
   assert.ok(content <= window, `${page.url()} is ${content} wide in a window of ${window}`);
+}
+
+/** The colour of a page at a point, as somebody sees it. */
+export async function colorAt(page, x, y) {
+  const seen = await page.screenshot({ animations: "disabled" });
+  const blank = await page.context().newPage();
+  const color = await blank.evaluate(async ([picture, x, y]) => {
+    const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${picture}`)).blob());
+    const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    canvas.drawImage(image, 0, 0);
+    return [...canvas.getImageData(x, y, 1, 1).data.slice(0, 3)].map((part) => part.toString(16).padStart(2, "0")).join("");
+  }, [seen.toString("base64"), x, y]);
+  await blank.close();
+  return `#${color}`;
 }
 
 /** Takes a picture for the documentation, where one is wanted. */

@@ -5,9 +5,10 @@ import * as scenarios from "./scenarios.mjs";
 const [name] = process.argv.slice(2);
 const scenario = scenarios[name];
 if (!scenario) throw new Error(`there is no scenario ${name}`);
-const browser = await launch();
+const facts = JSON.parse(process.env.TENANTRY_SCENARIO);
+const browser = await launch(facts.ingress);
 try {
-  await scenario(browser, JSON.parse(process.env.TENANTRY_SCENARIO));
+  await scenario(browser, facts);
 } catch (error) {
   console.error(error);
   for (const page of browser.contexts().flatMap((context) => context.pages())) {

@@ -1,6 +1,6 @@
 // What people do with the console, in a browser.
 import assert from "node:assert/strict";
-import { LIMIT, fits, isAccessible, logIn, picture, quietly, visitor } from "./browser.mjs";
+import { LIMIT, colorAt, fits, isAccessible, logIn, picture, quietly, visitor } from "./browser.mjs";
 
 const PHONE = { viewport: { width: 375, height: 700 }, isMobile: true, hasTouch: true };
 const DARK = { colorScheme: "dark" };
@@ -60,6 +60,11 @@ export async function onboard(browser, { url, token, name, taken, blueprint, pla
   await page.getByRole("link", { name: "Hand over" }).click();
   await page.getByRole("img", { name: "The link as a QR code" }).waitFor();
   assert.match(await page.getByLabel("Text").inputValue(), new RegExp(`https?://${name}\\.`));
+  // The link logs the customer in the first time.
+  await page.getByRole("button", { name: "Make a link for the first login" }).click();
+  await page.locator(".good", { hasText: "It works once" }).waitFor();
+  assert.match(await page.locator("#url").textContent(), new RegExp(`https?://${name}\\.[^/]*/welcome/[A-Za-z0-9]{40}$`));
+  assert.match(await page.getByLabel("Text").inputValue(), /\/welcome\/[A-Za-z0-9]{40}\n[^]*It works once/);
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
   await page.getByRole("button", { name: "Copy all" }).click();
   await page.getByRole("button", { name: "Copied" }).waitFor();
@@ -91,6 +96,39 @@ export async function onboard_without_scripts(browser, { url, token, name, bluep
     await page.goto(path);
     await page.getByRole("heading", { level: 1, name: words }).waitFor();
   }
+}
+
+/** A customer whose pods really run is live before the call is over: its own page has its own colour, and lets its first person in once. */
+export async function phone(browser, { url, token, name, blueprint, plan, color, seconds }) {
+  const page = await visitor(browser, url, { token });
+  await page.goto("/onboard");
+  await page.getByLabel("Customer").fill("Phoned & Sons");
+  await page.getByLabel("Address").fill(name);
+  await page.getByLabel("Main colour").fill(color);
+  await chooses(page, blueprint, plan);
+  await page.locator("#look").getByText("can be had").waitFor();
+  const begun = Date.now();
+  await page.getByRole("button", { name: "Onboard", exact: true }).click();
+  await page.waitForURL(`**/tenants/${name}`);
+  await page.locator("#progress .state.ready").waitFor();
+  const address = await page.locator("#progress .now a").getAttribute("href");
+  const theirs = await page.context().newPage();
+  await theirs.goto(address);
+  assert.equal(await colorAt(theirs, 5, 5), color);
+  const took = (Date.now() - begun) / 1000;
+  process.stdout.write(`from the form to the customer's coloured page: ${took} s\n`);
+  assert.ok(took < seconds, `it took ${took} s`);
+
+  await page.getByRole("link", { name: "Hand over" }).click();
+  await page.getByRole("button", { name: "Make a link for the first login" }).click();
+  await page.locator(".good", { hasText: "It works once" }).waitFor();
+  const link = await page.locator("#url").getAttribute("href");
+  await theirs.goto(link);
+  await theirs.getByRole("button").click();
+  await theirs.getByText("You are logged in").waitFor();
+  const again = await theirs.goto(link);
+  assert.equal(again.status(), 410, "it works once");
+  quietly(page);
 }
 
 /** All that can be done with a customer, by the keyboard alone. */

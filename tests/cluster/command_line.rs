@@ -1,8 +1,11 @@
 //! What people do by `kubectl tenantry`, by the real program against the real API server.
 
 use crate::support::program::{code, out, said, tenantry};
-use crate::support::{LIMIT, REGION, Tenant, World, unique, wait_until};
+use crate::support::{LIMIT, REGION, Tenant, World, install_definitions, unique, wait_until};
 use serde_json::{Value, json};
+
+/// As the documentation has it.
+const CERT_MANAGER: &str = "github.com/cert-manager/cert-manager@v1.21.2";
 
 #[tokio::test]
 async fn a_tenant_is_listed_with_what_it_is_at_and_filters_find_it() {
@@ -93,6 +96,31 @@ async fn a_tenant_is_suspended_resumed_and_looked_at_anew() {
     world.merge("Tenant", None, &tenant.name, &mark).await;
     let of_git = tenantry(&["suspend", &tenant.name, "--no-wait"]).await;
     assert!(said(&of_git).contains("is managed by Git"), "{}", said(&of_git));
+}
+
+#[tokio::test]
+async fn the_end_of_a_certificate_is_told_beside_what_it_is_for() {
+    let world = World::new().await;
+    let tenant = Tenant::new("certified").create_in(&world).await;
+    tenant.ready().await;
+    let before = out(&tenantry(&["get", &tenant.name]).await);
+    assert!(!before.contains("Certificate"), "{before}");
+    // cert-manager's own kind; what it says of it is played.
+    install_definitions(CERT_MANAGER, &["deploy/crds/cert-manager.io_certificates.yaml".to_owned()]);
+    let certificate = json!({
+        "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "web-tls", "namespace": tenant.namespace},
+        "spec": {"secretName": "web-tls", "dnsNames": ["certified.example.com"], "issuerRef": {"name": "letsencrypt", "kind": "ClusterIssuer"}},
+    });
+    world.create(&certificate).await;
+    let told = out(&tenantry(&["get", &tenant.name]).await);
+    assert!(told.contains("web-tls isn't there yet: nobody has looked at it"), "{told}");
+    let now = jiff::Timestamp::now();
+    let (begin, end) = (now.to_string(), (now + std::time::Duration::from_secs(60 * 24 * 3600 + 60)).to_string());
+    let ready = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "up to date", "lastTransitionTime": begin});
+    let status = json!({"status": {"notBefore": begin, "notAfter": end, "conditions": [ready]}});
+    world.merge_status("Certificate", Some(&tenant.namespace), "web-tls", &status).await;
+    let told = out(&tenantry(&["get", &tenant.name]).await);
+    assert!(told.contains("web-tls until") && told.contains("60 days left"), "{told}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod database;
 mod deletion;
 mod diff;
 mod drift;
+mod first_login;
 mod flux;
 mod gitops;
 mod hosts;

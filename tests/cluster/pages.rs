@@ -1,43 +1,9 @@
 //! The console in a real Chromium, by scenarios of tests/browser/scenarios.mjs: each flow, each role, each failure.
 
-use crate::support::console::{Console, token_of};
-use crate::support::{LIMIT, Tenant, World, manifest, unique, wait_until};
-use serde_json::{Value, json};
-use std::path::PathBuf;
-use std::process::Stdio;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
-
-/// A browser takes much of a small machine, and the steps of others would be late.
-static BROWSERS: Semaphore = Semaphore::const_new(2);
-
-fn scenario(console: &Console, name: &str, mut facts: Value) -> Command {
-    facts["url"] = format!("http://{}", console.address).into();
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-    let mut command = Command::new("node");
-    command.current_dir(folder).args(["run.mjs", name]).env("TENANTRY_SCENARIO", facts.to_string()).stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-/// Plays a scenario to its end.
-async fn play(console: &Console, name: &str, facts: Value) {
-    let _browser = BROWSERS.acquire().await.expect("it is never closed");
-    let output = scenario(console, name, facts).output().await.expect("node runs");
-    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A token that the API server's authorizer already knows to have the role.
-async fn known(world: &World, console: &Console, role: &str) -> String {
-    let token = token_of(world, role).await;
-    let browser = crate::support::browser::Browser::with_token(console.address, &token);
-    wait_until("the visitor is let in", LIMIT, async || {
-        let answer = browser.clone().get("/tenants").await;
-        if answer.status == 200 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.text)) }
-    })
-    .await;
-    token
-}
+use crate::support::chromium::{known, open, play};
+use crate::support::console::Console;
+use crate::support::{Tenant, World, manifest, unique};
+use serde_json::json;
 
 #[tokio::test]
 async fn a_seller_onboards_a_customer_and_hands_over() {
@@ -47,7 +13,8 @@ async fn a_seller_onboards_a_customer_and_hands_over() {
     taken.ready().await;
     let token = known(&world, &console, "tenantry-sales").await;
     let name = unique("phoned");
-    play(&console, "onboard", json!({"token": token, "name": name, "taken": taken.name, "blueprint": "sample", "plan": "small"})).await;
+    let blueprint = world.blueprint(json!({"firstLogin": {"command": ["invite"], "path": "/welcome/"}})).await;
+    play(&console, "onboard", json!({"token": token, "name": name, "taken": taken.name, "blueprint": blueprint, "plan": "small"})).await;
     let tenant = world.get("Tenant", None, &name).await;
     assert_eq!(tenant["spec"]["displayName"], "Müller & Söhne GmbH");
 }
@@ -104,25 +71,11 @@ async fn an_open_page_goes_on_after_the_console_was_restarted() {
     let blueprint = world.blueprint(json!({"image": {"repository": "localhost/sample"}, "version": "1.0-never-ready"})).await;
     let tenant = Tenant::new("followed").with(json!({"blueprint": blueprint})).create_in(&world).await;
     let token = known(&world, &console, "tenantry-sales").await;
-    let _browser = BROWSERS.acquire().await.expect("it is never closed");
-    let mut playing = scenario(&console, "progress", json!({"token": token, "name": tenant.name}))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("node runs");
-    watched(&mut playing).await;
+    let page = open(&console, "progress", json!({"token": token, "name": tenant.name})).await;
     console.restart().await;
     world.merge("Blueprint", None, &blueprint, &json!({"spec": {"version": "1.1"}})).await;
     tenant.ready().await;
-    let output = tokio::time::timeout(LIMIT, playing.wait_with_output()).await.expect("the page sees it").expect("node runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Waits until the page is open.
-async fn watched(playing: &mut Child) {
-    let mut lines = BufReader::new(playing.stdout.take().expect("its output")).lines();
-    let line = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("the page opens").expect("a line");
-    assert_eq!(line.as_deref(), Some("watching"));
+    page.ends_well().await;
 }
 
 #[tokio::test]

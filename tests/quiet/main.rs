@@ -7,6 +7,7 @@
 mod support;
 
 mod check;
+mod console;
 mod handover;
 mod requests;
 

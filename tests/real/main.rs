@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod console;
 mod isolation;
 mod life;
 mod load;

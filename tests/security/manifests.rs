@@ -129,6 +129,30 @@ async fn only_who_may_delete_a_tenant_sets_the_moment_of_its_deletion() {
 }
 
 #[tokio::test]
+async fn sales_read_the_token_of_a_first_login_and_no_other_secret() {
+    let tenant = Tenant::new("sold").ready().await;
+    let world = &tenant.world;
+    let account = unique("seller");
+    let grant = json!({
+        "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": account},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "tenantry-sales"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": "default", "name": account}],
+    });
+    world.create(&grant).await;
+    let seller = ("default", account.as_str());
+    wait_until("the seller is let in", LIMIT, async || {
+        if may(world, seller, "get", "secrets", &tenant.namespace, "first-login").await { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    for name in ["database", "generated", ""] {
+        assert!(!may(world, seller, "get", "secrets", &tenant.namespace, name).await, "{name}");
+    }
+    for verb in ["list", "watch", "create", "update", "patch", "delete"] {
+        assert!(!may(world, seller, verb, "secrets", &tenant.namespace, "first-login").await, "{verb}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_too_much_is_refused_with_a_sentence() {
     let world = World::without_operator().await;
     let tenant = |field: &str, value: Value| {

@@ -30,6 +30,11 @@ impl Console {
         Self { address, process, secret }
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id().expect("it runs")
+    }
+
     /// Ends, and comes back at the same address.
     pub async fn restart(&mut self) {
         self.process.kill().await.expect("it ends");

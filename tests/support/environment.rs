@@ -198,12 +198,18 @@ fn install_gateway_api() {
     if kubectl(&["get", "customresourcedefinitions", "listenersets.gateway.networking.k8s.io"]).is_ok() {
         return;
     }
-    let folder = go_module(GATEWAY_API);
-    let file = |kind: &str| format!("{folder}/config/crd/standard/gateway.networking.k8s.io_{kind}.yaml");
-    let (routes, listeners) = (file("httproutes"), file("listenersets"));
-    let files = ["--filename", &routes, "--filename", &listeners];
-    kubectl(&[&["apply", "--server-side"], &files[..]].concat()).expect("the Gateway API is installed");
-    kubectl(&[&["wait", "--for", "condition=Established", "--timeout", "30s"], &files[..]].concat()).expect("the Gateway API is served");
+    let file = |kind: &str| format!("config/crd/standard/gateway.networking.k8s.io_{kind}.yaml");
+    install_definitions(GATEWAY_API, &[file("httproutes"), file("listenersets")]);
+}
+
+/// Installs somebody else's kinds, from files of their Go module.
+pub fn install_definitions(module: &str, files: &[String]) {
+    let folder = go_module(module);
+    let paths: Vec<_> = files.iter().map(|file| format!("{folder}/{file}")).collect();
+    let files: Vec<_> = paths.iter().flat_map(|path| ["--filename", path.as_str()]).collect();
+    kubectl(&[&["apply", "--server-side"], &files[..]].concat()).unwrap_or_else(|why| panic!("{module} isn't installed: {why}"));
+    let served = ["wait", "--for", "condition=Established", "--timeout", "30s"];
+    kubectl(&[&served, &files[..]].concat()).unwrap_or_else(|why| panic!("{module} isn't served: {why}"));
 }
 
 /// The folder of a Go module, which is fetched where it isn't there yet.

@@ -55,6 +55,7 @@ pub fn resource(kind: &str) -> ApiResource {
         "SubjectAccessReview" => ("authorization.k8s.io", "v1", "subjectaccessreviews"),
         "ValidatingAdmissionPolicy" => ("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies"),
         "ValidatingAdmissionPolicyBinding" => ("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings"),
+        "Certificate" => ("cert-manager.io", "v1", "certificates"),
         "Lease" => ("coordination.k8s.io", "v1", "leases"),
         "Event" => ("events.k8s.io", "v1", "events"),
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),

@@ -9,6 +9,7 @@
 
 mod audit;
 pub mod browser;
+pub mod chromium;
 mod cluster;
 pub mod console;
 mod database;
@@ -27,7 +28,9 @@ mod world;
 pub use audit::{Audit, Request, summary};
 pub use cluster::Cluster;
 pub use database::{Postgres, encrypted, psql, query};
-pub use environment::{Environment, NAMESPACE, REGION, SERVICE_ACCOUNT, admin_secret, go_module, kubectl, kubectl_with, variable};
+pub use environment::{
+    Environment, NAMESPACE, REGION, SERVICE_ACCOUNT, admin_secret, go_module, install_definitions, kubectl, kubectl_with, variable,
+};
 pub use manifests::{manifest, merge};
 pub use operator::{HANDED_OVER, Operator, TAKEN_OVER, http_get};
 pub use proxy::Proxy;

@@ -33,3 +33,10 @@ class Digest(models.Model):
     counted_at = models.DateTimeField()
     open_tasks = models.PositiveIntegerField()
     open_by_project = models.JSONField(default=dict)
+
+
+class FirstLogin(models.Model):
+    """A link that lets one person in, once. The token itself is nowhere but in the link."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    until = models.DateTimeField()

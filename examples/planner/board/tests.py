@@ -3,12 +3,13 @@
 from datetime import timedelta
 from unittest import mock
 
+from django.core.management import call_command
 from django.db import OperationalError
 from django.test import Client, SimpleTestCase, TestCase
 from django.utils import timezone, translation
 
 from . import branding, tasks
-from .models import Digest, Project, Task
+from .models import Digest, FirstLogin, Project, Task
 
 
 class BrandingTest(SimpleTestCase):
@@ -87,6 +88,34 @@ class PageTest(TestCase):
         self.assertEqual(Digest.objects.get().open_by_project[str(self.project.id)], 1)
         with translation.override("en"):
             self.assertContains(self.client.get("/"), f"Worker last counted {total} open tasks")
+
+
+class FirstLoginTest(TestCase):
+    def setUp(self):
+        until = timezone.now() + timedelta(hours=1)
+        with mock.patch.dict(
+            "os.environ",
+            TENANT_FIRST_LOGIN_TOKEN="t" * 40,
+            TENANT_FIRST_LOGIN_UNTIL=until.isoformat(),
+        ):
+            call_command("first_login")
+
+    def test_it_lets_one_person_in_once(self):
+        url = "/first-login/" + "t" * 40
+        self.assertContains(self.client.get(url), "Log in for the first time")
+        self.assertContains(self.client.get(url), "Log in for the first time")
+        self.assertRedirects(self.client.post(url), "/")
+        self.assertContains(self.client.get("/"), "You are logged in")
+        self.assertEqual(Client().post(url).status_code, 410)
+        self.assertEqual(Client().get(url).status_code, 410)
+
+    def test_another_token_or_a_late_one_lets_nobody_in(self):
+        self.assertEqual(self.client.post("/first-login/" + "u" * 40).status_code, 410)
+        FirstLogin.objects.update(until=timezone.now())
+        self.assertEqual(self.client.post("/first-login/" + "t" * 40).status_code, 410)
+
+    def test_the_token_is_not_kept(self):
+        self.assertFalse(FirstLogin.objects.filter(digest__contains="tttt").exists())
 
 
 class HealthTest(TestCase):

@@ -6,8 +6,10 @@ from django.db.models import F, Prefetch
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from . import first_login as first_logins
 from .branding import palette
 from .forms import ProjectForm, TaskForm
 from .models import Digest, Project, Task
@@ -47,6 +49,21 @@ def tick(request, task_id):
     return back_to(task.project)
 
 
+@never_cache
+@require_http_methods(["GET", "POST"])
+def first_login(request, token):
+    """A press of a button uses the link, not that it is opened: mail programs open links, too."""
+    if request.method == "POST" and first_logins.use(token):
+        response = redirect("index")
+        response.set_signed_cookie(
+            "member", "first", max_age=30 * 24 * 3600, httponly=True, samesite="Lax", secure=request.is_secure()
+        )
+        return response
+    works = request.method == "GET" and first_logins.is_expected(token)
+    context = {"settings": settings, "palette": PALETTE, "works": works}
+    return render(request, "board/first_login.html", context, status=200 if works else 410)
+
+
 def back_to(project):
     return redirect(f"{reverse('index')}#project-{project.id}")
 
@@ -67,6 +84,7 @@ def page(request, project_form=None, task_forms=None, status=200):
         "projects": projects,
         "project_form": project_form or ProjectForm(auto_id="project-%s"),
         "digest": Digest.objects.first(),
+        "is_member": request.get_signed_cookie("member", None) is not None,
         "database": where_the_data_is(),
     }
     return render(request, "board/index.html", context, status=status)

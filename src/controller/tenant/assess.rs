@@ -103,6 +103,11 @@ impl Stop {
         self.reason == NOT_GRANTED
     }
 
+    /// Whether nothing helps but a person.
+    pub fn needs_a_person(&self) -> bool {
+        self.kind == StopKind::Stalled
+    }
+
     /// Whether trying again may help.
     pub fn retry(&self) -> bool {
         self.kind == StopKind::Failed

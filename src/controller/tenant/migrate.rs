@@ -125,7 +125,7 @@ pub fn is_at_work(job: &Observed) -> bool {
 }
 
 /// How a Job ended, if it has.
-fn outcome(job: &Value) -> Option<Result<(), String>> {
+pub fn outcome(job: &Value) -> Option<Result<(), String>> {
     let conditions = job.pointer("/status/conditions")?.as_array()?;
     conditions.iter().find_map(|condition| match (condition["type"].as_str(), condition["status"].as_str()) {
         (Some("Complete"), Some("True")) => Some(Ok(())),

@@ -4,6 +4,7 @@ mod assess;
 mod database;
 mod delete;
 mod dry_run;
+mod first_login;
 #[cfg(test)]
 #[allow(clippy::expect_used, clippy::print_stderr)] // it is a test's: a panic is how a failure is told
 #[path = "../../../tests/support/fuzzing.rs"]
@@ -23,7 +24,7 @@ use super::holdings::Holding;
 use super::releases::{Running, UnknownTarget};
 use super::servers::{Reachable, ServerError};
 use crate::api::conditions;
-use crate::api::tenant::{CurrentRelease, DatabaseStatus, TenantStatus};
+use crate::api::tenant::{CurrentRelease, DatabaseStatus, FirstLoginState, TenantStatus};
 use crate::api::{Blueprint, DatabaseServer, Plan, Tenant, labels};
 use crate::database::DatabaseError;
 use crate::instance::render::{self, Kind, Object, ObjectKey, Rendered, Serving};
@@ -120,7 +121,9 @@ fn next_look(context: &Context, assessment: &Assessment, tenant: &Tenant) -> Dur
     let check = assessment.look_again.unwrap_or_else(|| LOOK_AGAIN.mul_f32(rand::random_range(0.75..=1.25)));
     let now = jiff::Timestamp::now();
     let (trial_ends, leaves) = (tenant.spec.expires_at.as_ref().map(|end| end.0), tenant.spec.deletion.at.as_ref().map(|at| at.0));
-    let moments = [trial_ends, leaves, context.releases.opens_at(tenant, now)].into_iter().flatten();
+    let link = assessment.status.first_login.as_ref().filter(|link| link.state == FirstLoginState::Ready);
+    let link_ends = link.and_then(|link| link.until.as_ref()).map(|until| until.0);
+    let moments = [trial_ends, leaves, link_ends, context.releases.opens_at(tenant, now)].into_iter().flatten();
     let left = moments.filter_map(|at| Duration::try_from(at.duration_since(now)).ok()).filter(|left| !left.is_zero()).min();
     left.map_or(check, |left| check.min(left + Duration::from_millis(10)))
 }
@@ -243,7 +246,8 @@ impl<'a> Pass<'a> {
         }
         self.apply_all(&rendered.workloads).await?;
         self.apply_all(&rendered.routes).await?;
-        self.prune(&rendered, served.as_ref(), &migration).await?;
+        let first_login = first_login::first_login(self, &instance, migration.is_done(), assessment).await?;
+        self.prune(&rendered, served.as_ref(), &migration, first_login.as_ref()).await?;
         Ok(Made { instance, rendered, server, secrets, migration })
     }
 
@@ -442,9 +446,15 @@ impl<'a> Pass<'a> {
     }
 
     /// Deletes what is this tenant's and no longer wanted. A Job that still migrates is left to its end.
-    async fn prune(&self, rendered: &Rendered, served: Option<&Rendered>, migration: &Migration) -> Result<(), Stop> {
-        let wanted: BTreeSet<&ObjectKey> =
-            rendered.all().chain(served.into_iter().flat_map(Rendered::all)).map(|object| &object.key).collect();
+    async fn prune(
+        &self,
+        rendered: &Rendered,
+        served: Option<&Rendered>,
+        migration: &Migration,
+        first_login: Option<&ObjectKey>,
+    ) -> Result<(), Stop> {
+        let drawn = rendered.all().chain(served.into_iter().flat_map(Rendered::all)).map(|object| &object.key);
+        let wanted: BTreeSet<&ObjectKey> = drawn.chain(first_login).collect();
         for (key, observed) in self.context.inventory.of(&self.tenant.name_any()).iter() {
             let ours = observed.owner.as_deref() == Some(self.uid.as_str()) && !observed.deleting;
             let needed = wanted.contains(key) || (key.kind == Kind::JOB && (!migration.is_done() || migrate::is_at_work(observed)));

@@ -2,16 +2,19 @@
 
 use super::Pass;
 use super::assess::{Step, Stop};
+use crate::api::blueprint::FirstLogin;
 use crate::api::{DatabaseServer, labels};
 use crate::controller::apply::{ApplyError, Written};
 use crate::controller::observed::Observed;
 use crate::database::{Login, generate_password, is_password};
+use crate::first_login::is_token;
 use crate::instance::names::{NAMESPACE_PREFIX, TenantName, login_number};
 use crate::instance::render::{self, DatabaseLogin, Kind, Object, ObjectKey, SecretContent};
 use crate::instance::{Instance, digest};
 use crate::random::letters;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::{SignedDuration, Timestamp, Unit};
 use kube::ResourceExt;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +25,15 @@ const READ_EVERY: std::ops::Range<u64> = 900..1800;
 
 /// Where the annotation [`labels::DATABASE_SERVER`] is in a Secret.
 const SERVER_ANNOTATION: &str = "/metadata/annotations/tenantry.dev~1database-server";
+
+/// Where the annotation [`labels::FIRST_LOGIN`] is in a Secret.
+const FIRST_LOGIN_ANNOTATION: &str = "/metadata/annotations/tenantry.dev~1first-login";
+
+/// The key of the moment until which a first login's token is good.
+const UNTIL: &str = "until";
+
+/// Letters of a first login's token, which are 238 bits.
+const FIRST_LOGIN_LETTERS: usize = 40;
 
 /// The type of a pull secret, and the key that it has.
 const PULL_SECRET_TYPE: &str = "kubernetes.io/dockerconfigjson";
@@ -167,6 +179,45 @@ fn login_of(secret: &Observed) -> Option<(String, String)> {
 /// The rotation that a database Secret answers.
 fn rotation_of(secret: &Observed) -> Option<String> {
     secret.content()?["metadata"]["annotations"][labels::ROTATED].as_str().map(str::to_owned)
+}
+
+/// Until when the token is good that answers this request for a first login: the one that is there, or a new one.
+pub async fn first_login(
+    pass: &Pass<'_>,
+    instance: &Instance,
+    first_login: &FirstLogin,
+    request: &str,
+    now: Timestamp,
+) -> Result<Timestamp, Stop> {
+    let longest = now + SignedDuration::from_mins(first_login.valid_minutes.into());
+    let found = before(pass, instance, render::FIRST_LOGIN_SECRET).await?;
+    if let Some(until) = found.as_ref().and_then(|found| good_until(found, request)).filter(|until| *until <= longest) {
+        return Ok(until);
+    }
+    let until = longest.round(Unit::Second).unwrap_or(longest);
+    let content = [(render::TOKEN, letters(FIRST_LOGIN_LETTERS)), (UNTIL, until.to_string())];
+    let content = SecretContent(content.into_iter().map(|(key, value)| (key.to_owned(), value.into_bytes())).collect());
+    write(pass, &render::first_login_secret(instance, request, &content), found).await?;
+    Ok(until)
+}
+
+/// Until when the token of a Secret is good, where it answers this request. A tenant's people may edit it.
+fn good_until(secret: &Observed, request: &str) -> Option<Timestamp> {
+    let content = content_of(secret);
+    let is_token = content.text(render::TOKEN).is_some_and(is_token);
+    let answers = secret.content()?.pointer(FIRST_LOGIN_ANNOTATION)?.as_str() == Some(request);
+    content.text(UNTIL)?.parse().ok().filter(|_| is_token && answers)
+}
+
+/// Takes the token of a first login away.
+pub async fn forget_first_login(pass: &Pass<'_>, instance: &Instance) -> Result<(), Stop> {
+    let key = ObjectKey { kind: Kind::SECRET, namespace: Some(instance.namespace.clone()), name: render::FIRST_LOGIN_SECRET.to_owned() };
+    let found = pass.applier().get(&key).await?.filter(|found| found.owner.as_deref() == Some(pass.uid.as_str()));
+    if let Some(found) = found {
+        pass.applier().delete(&key, &found).await?;
+        pass.context.metrics.wrote();
+    }
+    Ok(())
 }
 
 /// The pull secret that the blueprint names.

@@ -95,7 +95,7 @@ fn may_wait(before: &TenantStatus, after: &TenantStatus, on_the_way: Duration) -
     // Where the data is, and which hosts it has, can't be found out again; versions can.
     let fields =
         |status: &TenantStatus| (status.database.clone(), status.hosts.clone(), status.observed_generation, status.release.clone());
-    let answered = |status: &TenantStatus| status.last_handled_reconcile_at.clone();
+    let answered = |status: &TenantStatus| (status.last_handled_reconcile_at.clone(), status.first_login.clone());
     let matters = |status: &TenantStatus| [conditions::READY, conditions::STALLED].map(|kind| is_true(&status.conditions, kind));
     if fields(before) != fields(after) || answered(before) != answered(after) || matters(before) != matters(after) {
         return Duration::ZERO;

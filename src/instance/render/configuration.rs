@@ -18,6 +18,8 @@ pub const CONFIG_MAP: &str = "settings";
 pub const GENERATED_SECRET: &str = "generated";
 /// The Secret of the database login.
 pub const DATABASE_SECRET: &str = "database";
+/// The Secret of the token of a link for the first login.
+pub const FIRST_LOGIN_SECRET: &str = "first-login";
 /// The copied pull secret.
 pub const PULL_SECRET: &str = "registry";
 
@@ -112,6 +114,12 @@ pub fn database_secret(instance: &Instance, database: &Database, login: &Databas
 /// The tenant's copy of the operator's pull secret.
 pub fn pull_secret(instance: &Instance, content: &SecretContent) -> Object {
     secret(instance, PULL_SECRET, "kubernetes.io/dockerconfigjson", BTreeMap::new(), content)
+}
+
+/// The Secret of the token that answers this request.
+pub fn first_login_secret(instance: &Instance, request: &str, content: &SecretContent) -> Object {
+    let annotations = BTreeMap::from([(labels::FIRST_LOGIN.to_owned(), request.to_owned())]);
+    secret(instance, FIRST_LOGIN_SECRET, "Opaque", annotations, content)
 }
 
 fn secret(instance: &Instance, name: &str, type_: &str, annotations: BTreeMap<String, String>, content: &SecretContent) -> Object {

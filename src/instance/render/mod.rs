@@ -1,7 +1,9 @@
 //! Draws an instance as Kubernetes objects. Pure: one small function an object, grouped by concern in one file each.
 
 mod configuration;
+mod first_login;
 mod guard_rails;
+mod job;
 mod kind;
 mod migration;
 mod network;
@@ -11,8 +13,10 @@ mod routes;
 mod workloads;
 
 pub use configuration::{
-    DATABASE_SECRET, DatabaseLogin, GENERATED_SECRET, PULL_SECRET, SecretContent, database_secret, generated_secret, pull_secret,
+    DATABASE_SECRET, DatabaseLogin, FIRST_LOGIN_SECRET, GENERATED_SECRET, PULL_SECRET, SecretContent, database_secret, first_login_secret,
+    generated_secret, pull_secret,
 };
+pub use first_login::{TOKEN, first_login_job};
 pub use kind::{Kind, KindParseError};
 pub use migration::job_name as migration_job_name;
 pub use object::{Object, ObjectKey};

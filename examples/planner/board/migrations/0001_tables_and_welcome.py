@@ -39,6 +39,13 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="FirstLogin",
+            fields=[
+                ("digest", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("until", models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
             name="Project",
             fields=[
                 ("id", ID),
