@@ -15,6 +15,7 @@ mod color;
 mod fleet;
 mod form;
 mod frame;
+mod git;
 mod guard;
 mod hand_over;
 mod limits;
@@ -42,6 +43,8 @@ use limits::Limits;
 use std::sync::Arc;
 use visitor::Visitors;
 
+pub use git::{GitRepository, NAME};
+
 /// The field manager of what visitors change.
 const MANAGER: &str = "tenantry-console";
 
@@ -52,6 +55,7 @@ pub struct Console {
     visitors: Arc<Visitors>,
     fleet: Arc<Fleet>,
     limits: Arc<Limits>,
+    git: Option<Arc<GitRepository>>,
 }
 
 impl Console {
@@ -59,7 +63,14 @@ impl Console {
     ///
     /// The secret is what cookies are encrypted by, at least 32 bytes; consoles that share it share their visitors' sessions.
     pub fn new(config: &kube::Config, secret: &[u8]) -> Self {
-        Self { key: Key::derive_from(secret), visitors: Arc::new(Visitors::new(config)), fleet: Arc::default(), limits: Arc::default() }
+        let (visitors, fleet, limits) = (Arc::new(Visitors::new(config)), Arc::default(), Arc::default());
+        Self { key: Key::derive_from(secret), visitors, fleet, limits, git: None }
+    }
+
+    /// The same, whose visitors may also propose tenants in a Git repository.
+    #[must_use]
+    pub fn proposing_in(self, git: GitRepository) -> Self {
+        Self { git: Some(Arc::new(git)), ..self }
     }
 }
 
@@ -85,6 +96,8 @@ pub fn router(console: Console) -> Router {
         .route("/onboard", get(onboard::page).post(onboard::make))
         .route("/onboard/look", get(onboard::look))
         .route("/onboard/manifest", post(onboard::download))
+        .route("/onboard/proposal", post(onboard::propose))
+        .route("/onboard/proposed/{name}", get(onboard::proposed))
         .route("/releases", get(releases::list))
         .route("/releases/{name}", get(releases::page))
         .route("/releases/{name}/progress", get(releases::stream))

@@ -5,6 +5,7 @@ use super::color::Color;
 use super::fleet::Row;
 use super::form::{Submitted, new_id};
 use super::frame::Frame;
+use super::git::Proposal;
 use super::offer::{Offer, offers};
 use super::problem::{Problem, in_words, show};
 use super::rights::Right;
@@ -12,7 +13,7 @@ use super::visitor::Visitor;
 use super::{Console, MANAGER};
 use crate::api::{Blueprint, GROUP, Tenant, VERSION, schema};
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use jiff::{SignedDuration, Timestamp, Unit};
@@ -21,11 +22,15 @@ use kube::{Api, Client, ResourceExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Which form made a tenant: sent twice, it makes one.
 const FORM: &str = "tenantry.dev/console-form";
 /// Who onboarded a tenant, for who asks later.
 const BY: &str = "tenantry.dev/onboarded-by";
+
+/// How long a Git server may take.
+const GIT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is filled in.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -117,6 +122,8 @@ struct Page {
     filled: Filled,
     look: Look,
     problems: Vec<String>,
+    /// Whether there is a Git repository to propose tenants in.
+    has_git: bool,
 }
 
 /// The form.
@@ -133,7 +140,7 @@ async fn form(console: &Console, frame: Frame, filled: Filled, problems: Vec<Str
     let tenants = console.fleet.rows(&frame.visitor).await?;
     let filled = choices.complete(filled);
     let look = Look::of(&filled, choices.base_domain(&filled), &tenants);
-    Ok(Page { frame, choices, filled, look, problems })
+    Ok(Page { frame, choices, filled, look, problems, has_git: console.git.is_some() })
 }
 
 /// What is said while somebody types.
@@ -181,21 +188,81 @@ pub async fn make(State(console): State<Console>, frame: Frame, Submitted(filled
 pub async fn download(State(console): State<Console>, frame: Frame, Submitted(filled): Submitted<Filled>) -> Result<Response, Problem> {
     let visitor = frame.visitor.clone();
     let page = form(&console, frame, filled, Vec::new()).await?;
-    let mut manifest = match manifest(&page.filled, &page.look, &visitor, Timestamp::now()) {
+    let manifest = match manifest(&page.filled, &page.look, &visitor, Timestamp::now()) {
         Ok(manifest) => manifest,
         Err(problems) => return Ok(show(StatusCode::UNPROCESSABLE_ENTITY, &Page { problems, ..page })),
     };
-    // Which form it was tells nothing once it is in Git.
-    if let Some(annotations) = manifest["metadata"]["annotations"].as_object_mut() {
-        annotations.remove(FORM);
-    }
-    let text = serde_saphyr::to_string(&manifest).map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
     let headers = [
         (header::CONTENT_TYPE, "application/yaml".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.yaml\"", page.look.name)),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((headers, text).into_response())
+    Ok((headers, in_git(manifest)?).into_response())
+}
+
+/// A manifest as it is kept in Git.
+fn in_git(mut manifest: Value) -> Result<String, Problem> {
+    // Which form it was tells nothing there.
+    if let Some(annotations) = manifest["metadata"]["annotations"].as_object_mut() {
+        annotations.remove(FORM);
+    }
+    serde_saphyr::to_string(&manifest).map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))
+}
+
+/// Proposes the tenant in Git. Nothing is made in the cluster.
+pub async fn propose(State(console): State<Console>, frame: Frame, Submitted(filled): Submitted<Filled>) -> Result<Response, Problem> {
+    let Some(git) = console.git.clone() else { return Err(Problem::missing("this console knows no Git repository".to_owned())) };
+    let visitor = frame.visitor.clone();
+    let page = form(&console, frame, filled, Vec::new()).await?;
+    let refused = |page: Page, problems| Ok(show(StatusCode::UNPROCESSABLE_ENTITY, &Page { problems, ..page }));
+    let manifest = match manifest(&page.filled, &page.look, &visitor, Timestamp::now()) {
+        Ok(manifest) => in_git(manifest)?,
+        Err(problems) => return refused(page, problems),
+    };
+    let (name, customer, form) = (page.look.name.clone(), page.filled.customer.trim().to_owned(), page.filled.form.clone());
+    let proposal = Proposal { name: name.clone(), customer, manifest, visitor: visitor.name, form };
+    let pushed = tokio::task::spawn_blocking(move || git.propose(&proposal));
+    match tokio::time::timeout(GIT_PATIENCE, pushed).await {
+        Ok(Ok(Ok(link))) => {
+            let query = serde_urlencoded::to_string([("link", link.unwrap_or_default())]).unwrap_or_default();
+            Ok(Redirect::to(&format!("/onboard/proposed/{name}?{query}")).into_response())
+        }
+        Ok(Ok(Err(error))) => refused(page, vec![error.to_string()]),
+        Ok(Err(error)) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
+        Err(_) => refused(page, vec![format!("the Git server didn't answer within {} s: try again", GIT_PATIENCE.as_secs())]),
+    }
+}
+
+/// Where a proposal can be looked at.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Proposed {
+    link: String,
+}
+
+#[derive(Template)]
+#[template(path = "proposed.html")]
+struct Waiting {
+    frame: Frame,
+    name: String,
+    link: Option<String>,
+}
+
+/// Waits until what was proposed has come to the cluster, and leads there.
+pub async fn proposed(
+    State(console): State<Console>,
+    frame: Frame,
+    Path(name): Path<String>,
+    Query(Proposed { link }): Query<Proposed>,
+) -> Result<Response, Problem> {
+    let tenants: Api<Tenant> = Api::all(frame.visitor.client.clone());
+    if tenants.get_opt(&name).await?.is_some() {
+        return Ok(Redirect::to(&format!("/tenants/{name}")).into_response());
+    }
+    // It comes from the page's address, so it may be anybody's.
+    let link = console.git.as_ref().and_then(|git| git.has(&link).then_some(link));
+    let page = show(StatusCode::OK, &Waiting { frame, name, link });
+    Ok(([(header::REFRESH, "5")], page).into_response())
 }
 
 /// The Tenant, or all that is wrong with what was filled in.

@@ -2,6 +2,7 @@
 
 use crate::support::browser::{Answer, Browser};
 use crate::support::console::{Console, token_of};
+use crate::support::git::{self, GitServer};
 use crate::support::{LIMIT, Tenant, World, manifest, unique, wait_until};
 use kube::Api;
 use serde_json::{Value, json};
@@ -429,6 +430,88 @@ async fn a_manifest_is_taken_along_and_nothing_is_made() {
     world.create(&manifest).await;
     let wrong = browser.send("/onboard/manifest", &onboarding("", &name, &form)).await;
     assert_eq!(wrong.status, 422, "{}", wrong.text);
+}
+
+#[tokio::test]
+async fn a_tenant_is_proposed_in_git_and_followed_once_it_is_there() {
+    let world = World::new().await;
+    let git = GitServer::start().await;
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), format!("{}\n", git::TOKEN)).unwrap();
+    let token_file = token.path().to_str().unwrap();
+    let console = Console::start_with(&["--git-url", &git.url, "--git-token-file", token_file], &[]).await;
+    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
+    let page = let_in(&mut browser, "/onboard").await;
+    assert!(page.text.contains("Propose in Git"), "{}", page.text);
+    let (name, form) = (unique("proposed"), form_of(&page));
+    let fields = onboarding("Proposed & Sons", &name, &form);
+    let proposed = browser.send("/onboard/proposal", &fields).await;
+    assert_eq!(proposed.status, 303, "{}", proposed.text);
+    let next = proposed.header("location").unwrap().to_owned();
+    assert!(next.starts_with(&format!("/onboard/proposed/{name}?")), "{next}");
+    assert_eq!(world.find("Tenant", None, &name).await, None, "nothing is made");
+
+    let (branch, path) = (format!("tenantry/{name}"), format!("tenants/{name}.yaml"));
+    let file = git.git(&["show", &format!("{branch}:{path}")]);
+    let manifest: Value = serde_saphyr::from_str(&file).expect("YAML");
+    assert_eq!(manifest["spec"]["displayName"], "Proposed & Sons");
+    let commit = git.git(&["log", "-1", "--format=%an|%ae|%cn|%s", &branch]);
+    let (author, rest) = commit.split_once('|').unwrap();
+    assert!(author.starts_with("system:serviceaccount:default:visitor"), "{commit}");
+    assert!(rest.ends_with("@tenantry.invalid|Tenantry console|Onboard Proposed & Sons"), "{commit}");
+    assert_eq!(git.git(&["log", "--format=%s", &format!("main..{branch}")]).lines().count(), 1, "one commit on what is there");
+    assert_eq!(git.git(&["ls-tree", "-r", "--name-only", &branch]), format!("tenants/first.yaml\n{path}"), "all else stays");
+    let options = "merge_request.create\nmerge_request.target=main\nmerge_request.title=Onboard Proposed & Sons\nmerge_request.remove_source_branch\n";
+    assert_eq!(git.options(), options);
+
+    // Twice is once, and nobody else gets the address.
+    assert_eq!(browser.send("/onboard/proposal", &fields).await.status, 303);
+    let mut other = visited_by(&console, &world, "tenantry-admin").await;
+    let page = let_in(&mut other, "/onboard").await;
+    let refused = other.send("/onboard/proposal", &onboarding("Another", &name, &form_of(&page))).await;
+    assert!(refused.status == 422 && refused.text.contains("somebody proposed this address already"), "{}", refused.text);
+    git.put("tenants/kept.yaml", "kind: Tenant\n");
+    let refused = other.send("/onboard/proposal", &onboarding("Another", "kept", &form_of(&page))).await;
+    assert!(refused.status == 422 && refused.text.contains("Git has tenants/kept.yaml already"), "{}", refused.text);
+
+    let waiting = browser.get(&next).await;
+    assert!(waiting.text.contains("http://127.0.0.1/platform/tenants/-/merge_requests/7"), "{}", waiting.text);
+    assert_eq!(waiting.header("refresh"), Some("5"));
+    let elsewhere = browser.get(&format!("/onboard/proposed/{name}?link=https%3A%2F%2Fevil.example")).await;
+    assert!(!elsewhere.text.contains("evil.example"), "{}", elsewhere.text);
+    // Somebody merges it, and Flux brings it.
+    world.create(&manifest).await;
+    let there = browser.get(&next).await;
+    assert_eq!((there.status, there.header("location")), (303, Some(format!("/tenants/{name}").as_str())));
+
+    // What is wrong is said, without the token.
+    std::fs::write(token.path(), "another-token").unwrap();
+    let refused = browser.send("/onboard/proposal", &onboarding("Later", &unique("later"), "another")).await;
+    assert!(refused.status == 422 && refused.text.contains("the server refuses the token"), "{}", refused.text);
+    assert!(!refused.text.contains("another-token"));
+}
+
+#[tokio::test]
+async fn a_git_server_is_known_by_its_authority() {
+    let world = World::new().await;
+    let git = GitServer::start().await;
+    let (url, authority) = git.encrypted().await;
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), git::TOKEN).unwrap();
+    let arguments = ["--git-url", &url, "--git-token-file", token.path().to_str().unwrap()];
+    let knowing = Console::start_with(&arguments, &[("SSL_CERT_FILE", authority.to_str().unwrap())]).await;
+    let mut browser = visited_by(&knowing, &world, "tenantry-sales").await;
+    let form = form_of(&let_in(&mut browser, "/onboard").await);
+    let name = unique("encrypted");
+    let proposed = browser.send("/onboard/proposal", &onboarding("Encrypted", &name, &form)).await;
+    assert_eq!(proposed.status, 303, "{}", proposed.text);
+    assert!(git.git(&["branch", "--list", &format!("tenantry/{name}")]).contains(&name));
+
+    let strange = Console::start_with(&arguments, &[]).await;
+    let mut browser = visited_by(&strange, &world, "tenantry-sales").await;
+    let form = form_of(&let_in(&mut browser, "/onboard").await);
+    let refused = browser.send("/onboard/proposal", &onboarding("Strange", &unique("strange"), &form)).await;
+    assert!(refused.status == 422 && refused.text.contains("certificate"), "{}", refused.text);
 }
 
 #[tokio::test]

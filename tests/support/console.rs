@@ -20,14 +20,23 @@ pub struct Console {
     process: Child,
     /// What sessions are encrypted by.
     secret: NamedTempFile,
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Console {
     pub async fn start() -> Self {
+        Self::start_with(&[], &[]).await
+    }
+
+    /// With these arguments and environment variables.
+    pub async fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let variables: Vec<_> = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut secret = NamedTempFile::new().expect("a file");
         secret.write_all(&rand::random::<[u8; 32]>()).expect("it is written");
-        let (process, address) = start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &secret).await;
-        Self { address, process, secret }
+        let (process, address) = start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &secret, &arguments, &variables).await;
+        Self { address, process, secret, arguments, variables }
     }
 
     /// Its process.
@@ -38,13 +47,14 @@ impl Console {
     /// Ends, and comes back at the same address.
     pub async fn restart(&mut self) {
         self.process.kill().await.expect("it ends");
-        (self.process, self.address) = start(self.address, &self.secret).await;
+        (self.process, self.address) = start(self.address, &self.secret, &self.arguments, &self.variables).await;
     }
 }
 
-async fn start(address: SocketAddr, secret: &NamedTempFile) -> (Child, SocketAddr) {
+async fn start(address: SocketAddr, secret: &NamedTempFile, arguments: &[String], variables: &[(String, String)]) -> (Child, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
     command.args(["console", "--listen", &address.to_string(), "--secret-file"]).arg(secret.path());
+    command.args(arguments).envs(variables.iter().cloned());
     let mut process = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("the console starts");
     let mut lines = BufReader::new(process.stderr.take().expect("its output")).lines();
     let line = lines.next_line().await.expect("a line").expect("where it is");

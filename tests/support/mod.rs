@@ -15,6 +15,7 @@ pub mod console;
 mod database;
 mod door;
 mod environment;
+pub mod git;
 pub mod gitops;
 pub mod kinds;
 pub mod manifests;
