@@ -1,6 +1,6 @@
 //! `kubectl tenantry check`: whether everything that the operator needs is there, each failure with the command that mends it.
 
-mod installation;
+mod platform;
 mod product;
 
 use super::cluster::Cluster;
@@ -53,24 +53,24 @@ pub async fn check(options: Options) -> Result<ExitCode, Failure> {
     let client = options.cluster.client().await?;
     let mut all = Vec::new();
     let mut add = |what: &str, outcome| all.push(Found { what: what.to_owned(), outcome });
-    match installation::version(&client).await {
+    match platform::version(&client).await {
         Ok(outcome) => add("Kubernetes", outcome),
         // Without an answer nothing else can be told.
         Err(error) => return Err(format!("the API server doesn't answer: {error}").into()),
     }
-    add("clock", installation::clock(&client).await);
-    add("visitors' way in", installation::way_in(&client).await);
+    add("clock", platform::clock(&client).await);
+    add("visitors' way in", platform::way_in(&client).await);
     if options.pre {
-        add("your rights", installation::own_rights(&client).await);
+        add("your rights", platform::own_rights(&client).await);
     } else {
-        add("resources", installation::definitions(&client).await);
-        let account = installation::account(&client, &options.installation).await;
+        add("resources", platform::definitions(&client).await);
+        let account = platform::account(&client, &options.installation).await;
         // Who isn't there may do nothing, and that is said already.
-        let rights = if account.is_ok() { Some(installation::rights(&client, &options.installation).await) } else { None };
+        let rights = if account.is_ok() { Some(platform::rights(&client, &options.installation).await) } else { None };
         add("operator's account", account);
         rights.into_iter().for_each(|rights| add("operator's rights", rights));
-        add("admission policies", installation::policies(&client).await);
-        add("operator", installation::operator(&client, &options.installation).await);
+        add("admission policies", platform::policies(&client).await);
+        add("operator", platform::operator(&client, &options.installation).await);
         all.extend(product::servers(&client).await);
         all.extend(product::blueprints(&client, &options.installation.namespace).await);
         all.push(Found { what: "tenants".to_owned(), outcome: product::tenants(&client).await });
@@ -123,7 +123,7 @@ mod tests {
     fn every_page_that_is_named_is_there() {
         let pages = regex::Regex::new(r"docs/([a-z-]+\.md)(?:#([a-z0-9-]+))?").unwrap();
         let mut seen = 0;
-        for found in [include_str!("mod.rs"), include_str!("installation.rs"), include_str!("product.rs")]
+        for found in [include_str!("mod.rs"), include_str!("platform.rs"), include_str!("product.rs")]
             .into_iter()
             .flat_map(|text| pages.captures_iter(text))
         {
