@@ -10,9 +10,11 @@
 mod support;
 
 mod bare;
+mod console;
 mod edits;
 mod failing;
 mod fleet;
+mod foretold;
 mod machine;
 mod operated;
 mod plot;
@@ -28,6 +30,9 @@ use clap::Parser;
 use results::{After, Results, Run, Spec};
 use stage::Stage;
 use std::path::PathBuf;
+
+/// So many tenants the console is tried with: the largest fleet that it is meant for.
+const CONSOLE_TENANTS: usize = 10_000;
 
 /// Measures the operator at scale and writes docs/performance.md.
 #[derive(Parser, Clone, Debug)]
@@ -51,6 +56,9 @@ struct Options {
     /// Only the operator, without the bare client.
     #[arg(long)]
     without_bare: bool,
+    /// Without the console.
+    #[arg(long)]
+    without_console: bool,
     /// Measures nothing and writes docs/performance.md anew from what was measured last.
     #[arg(long)]
     report: bool,
@@ -105,6 +113,7 @@ fn folder() -> PathBuf {
 async fn run(spec: Spec) -> Run {
     match spec {
         Spec::Bare { tenants, in_flight, releases } => Run::Bare(bare::run(tenants, in_flight, releases).await),
+        Spec::Console { tenants } => Run::Console(console::run(tenants).await),
         Spec::Operated { tenants, after, profile } => Run::Operated(Box::new(operated::run(tenants, after, profile).await)),
     }
 }
@@ -143,6 +152,9 @@ fn measure(options: &Options) -> Results {
             };
             series.run(&spec);
         }
+    }
+    if !options.without_console {
+        series.run(&Spec::Console { tenants: if options.quick { 100 } else { CONSOLE_TENANTS } });
     }
     series.end()
 }

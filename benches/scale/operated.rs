@@ -4,7 +4,7 @@ use crate::fleet::{self, Fleet, limit};
 use crate::profile::Profile;
 use crate::results::{After, Found, Memory, OperatedRun, Rest};
 use crate::support::{Audit, Operator, Request, World, summary};
-use crate::{edits, failing, processes, release, starts};
+use crate::{edits, failing, foretold, processes, release, starts};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -78,13 +78,15 @@ async fn look(site: &mut Site, after: &After, profiled: bool) -> Found {
     let found = starts::starts(site, after.starts, profiled).await;
     let (started, peak_starting) = processes::memory(site.operator.pid);
     let hand_overs = starts::hand_overs(site, after.handed_over, after.killed).await;
+    // Later the planner has releases, and what is changed reaches nobody by itself.
+    let foretold = if after.foretell { Some(foretold::seconds(site).await) } else { None };
     let release = release::releases(site, after.commands).await;
     let failing = match &after.failing {
         Some(failing) => Some(failing::failing(site, failing, edits.clone()).await),
         None => None,
     };
     let memory = Memory { made, peak_making, started, peak_starting };
-    Found { memory, edits, resyncs, starts: found, hand_overs, rest, release, failing }
+    Found { memory, edits, resyncs, starts: found, hand_overs, rest, release, failing, foretold }
 }
 
 /// Counts what is asked while nothing changes.

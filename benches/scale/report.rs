@@ -145,11 +145,13 @@ impl<'a> Runs<'a> {
             let tenants = match run {
                 Run::Bare(run) => run.tenants,
                 Run::Operated(run) => run.tenants,
+                Run::Console(_) => continue,
             };
             let runs = all.entry(tenants).or_insert_with(|| Self { tenants, bare: Vec::new(), operated: Vec::new() });
             match run {
                 Run::Bare(run) => runs.bare.push(run),
                 Run::Operated(run) => runs.operated.push(run),
+                Run::Console(_) => {}
             }
         }
         all.into_values().collect()
@@ -246,7 +248,41 @@ pub fn table(results: &Results) -> String {
         let _ = writeln!(text, "\n{line}");
     }
     let _ = writeln!(text, "\n{}", behind(&all));
-    text
+    text + &results.runs.iter().filter_map(console).collect::<String>()
+}
+
+/// The console's figures, which are of more tenants than anything else.
+fn console(run: &Run) -> Option<String> {
+    let Run::Console(run) = run else { return None };
+    let mut text = format!("The console over {} tenants:\n\n", count(run.tenants));
+    text += &row(["page", "bar", "median, s", "p99, s", "bar", "KB with all its files", ""].map(str::to_owned).into_iter());
+    text += &row((0..7).map(|_| "---".to_owned()));
+    for page in &run.asked {
+        let (worst, kilobytes) = (quantile(&page.seconds, 0.99)?, (page.bytes + run.files) as f64 / 1000.0);
+        // All rows at once, to be taken along, are no page.
+        let is_page = !page.what.ends_with("CSV");
+        let bars = if is_page { ["≤ 0.05 s", "≤ 100 KB"] } else { ["–", "–"] };
+        let verdict = if !is_page || (worst <= 0.05 && kilobytes <= 100.0) { "met" } else { "**missed**" };
+        let cells = [
+            &page.what,
+            bars[0],
+            &format!("{:.4}", median(&page.seconds)?),
+            &format!("{worst:.4}"),
+            bars[1],
+            &format!("{kilobytes:.0}"),
+            verdict,
+        ];
+        text += &row(cells.map(str::to_owned).into_iter());
+    }
+    let _ = writeln!(
+        text,
+        "\nThe first visitor, for whom all tenants are read, waits {:.2} s, which is {:.2} times what a bare client takes to list them ({:.2} s). The console then holds {:.0} MiB.\n",
+        run.first,
+        run.first / run.list,
+        run.list,
+        run.memory
+    );
+    Some(text)
 }
 
 /// Whether memory grows with the number of objects, and no faster. What making leaves behind and what a start does are two things: each is compared
@@ -320,6 +356,10 @@ fn behind(all: &[Runs<'_>]) -> String {
             median(&taken).map(|seconds| format!("{seconds:.2}"))
         });
     }
+    add("diff of a plan for all, s; of which one list of everything would be", &|runs| {
+        let found = runs.found()?;
+        Some(format!("{:.1}; {:.2}", found.foretold?, median(&found.starts.lists)?))
+    });
     add("reads at rest", &|runs| Some(runs.found()?.rest.reads.to_string()));
     add("CPU of the operator at rest, % of a core", &|runs| Some(format!("{:.1}", runs.found()?.rest.cpu_percent)));
     add("requests of failing tenants, 1/s: by reason", &|runs| {

@@ -10,6 +10,8 @@ pub enum Spec {
     Bare { tenants: usize, in_flight: usize, releases: bool },
     /// The operator does, and is then looked at.
     Operated { tenants: usize, after: Option<After>, profile: bool },
+    /// The console shows so many.
+    Console { tenants: usize },
 }
 
 /// How thoroughly the operator is looked at once it has made its tenants.
@@ -27,6 +29,8 @@ pub struct After {
     pub killed: usize,
     /// Seconds in which nothing may be written.
     pub rest_seconds: u64,
+    /// Whether it is foretold what another plan would do to all.
+    pub foretell: bool,
     /// Whether a second release is paused, resumed and taken back on its way.
     pub commands: bool,
     /// Tenants that always fail, and for how long before it is counted what they ask.
@@ -49,7 +53,7 @@ impl After {
     pub fn at(largest: bool) -> Self {
         let failing = largest.then_some(Failing { tenants: 100, after_seconds: 600, for_seconds: 120 });
         let (rest_seconds, killed) = if largest { (600, 2) } else { (60, 1) };
-        Self { edits: 100, resyncs: 5, starts: 3, handed_over: 3, killed, rest_seconds, commands: largest, failing }
+        Self { edits: 100, resyncs: 5, starts: 3, handed_over: 3, killed, rest_seconds, foretell: true, commands: largest, failing }
     }
 
     /// The same, with a minute wherever it is ten.
@@ -61,7 +65,7 @@ impl After {
     /// Each once, to see that the bench works.
     pub fn quick() -> Self {
         let failing = Some(Failing { tenants: 9, after_seconds: 10, for_seconds: 10 });
-        Self { edits: 5, resyncs: 1, starts: 1, handed_over: 1, killed: 0, rest_seconds: 10, commands: true, failing }
+        Self { edits: 5, resyncs: 1, starts: 1, handed_over: 1, killed: 0, rest_seconds: 10, foretell: true, commands: true, failing }
     }
 }
 
@@ -84,6 +88,30 @@ pub struct Results {
 pub enum Run {
     Bare(BareRun),
     Operated(Box<OperatedRun>),
+    Console(ConsoleRun),
+}
+
+/// What the console needed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConsoleRun {
+    pub tenants: usize,
+    /// Seconds in which a bare client lists all tenants.
+    pub list: f64,
+    /// Seconds until the first visitor has the list.
+    pub first: f64,
+    pub asked: Vec<Asked>,
+    /// Bytes of all files that a page takes, which a browser keeps.
+    pub files: usize,
+    /// MiB of the console.
+    pub memory: f64,
+}
+
+/// A page that was asked for again and again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    pub what: String,
+    pub seconds: Vec<f64>,
+    pub bytes: usize,
 }
 
 /// What the bare client needed.
@@ -130,6 +158,8 @@ pub struct Found {
     pub rest: Rest,
     pub release: ReleaseFound,
     pub failing: Option<FailingFound>,
+    /// Seconds in which `kubectl tenantry diff` foretells what another plan would do to all tenants.
+    pub foretold: Option<f64>,
 }
 
 /// Resident memory of the operator, in MiB.
@@ -218,7 +248,7 @@ pub struct FailingFound {
 pub fn best_in_flight(runs: &[Run]) -> Option<usize> {
     let bare = runs.iter().filter_map(|run| match run {
         Run::Bare(run) => Some(run),
-        Run::Operated(_) => None,
+        Run::Operated(_) | Run::Console(_) => None,
     });
     bare.min_by(|a, b| (a.seconds / a.tenants as f64).total_cmp(&(b.seconds / b.tenants as f64))).map(|run| run.in_flight)
 }

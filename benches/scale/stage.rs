@@ -28,6 +28,8 @@ impl Stage {
     pub fn run(&mut self, spec: &Spec) -> Run {
         let tenants = match spec {
             Spec::Bare { tenants, .. } | Spec::Operated { tenants, .. } => *tenants,
+            // Nobody makes their pods.
+            Spec::Console { .. } => 0,
         };
         let started = Instant::now();
         eprintln!("\n{spec:?}");
