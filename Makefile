@@ -1,6 +1,6 @@
 # What a developer types. Each target is one script in dev/; `dev/SCRIPT --help` tells more.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down install test faults outages prove-faults prove-guards bench book lint tools clean
+.PHONY: help demo demo-down install test faults release-faults outages prove-faults prove-guards bench book lint tools clean
 
 help: ## tells what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -19,6 +19,9 @@ test: ## all tests, on clusters and a Postgres of their own
 
 faults: ## every fault at every request of every workload; dev/faults --help for a part of it
 	@dev/faults
+
+release-faults: ## the same while a release comes to ten tenants and is taken back; 25 minutes
+	@dev/faults --releases
 
 outages: ## fifty tenants being made while Postgres, or the API server, is gone for a minute
 	@dev/outages

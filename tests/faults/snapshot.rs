@@ -48,6 +48,20 @@ pub async fn take(lane: &Lane) -> Snapshot {
     all
 }
 
+/// What the tenants say of themselves now.
+pub async fn take_tenants(lane: &Lane) -> Snapshot {
+    let mut all = Snapshot::new();
+    for tenant in lane.cluster.list("Tenant", None, "").await {
+        add(&mut all, lane, "Tenant", tenant);
+    }
+    all
+}
+
+/// The same of a whole.
+pub fn of_tenants(whole: &Snapshot) -> Snapshot {
+    whole.iter().filter(|(name, _)| name.starts_with("Tenant ")).map(|(name, line)| (name.clone(), line.clone())).collect()
+}
+
 fn add(all: &mut Snapshot, lane: &Lane, kind: &str, mut object: Value) {
     // Two releases whose names differ by chance are told from each other by what became of them.
     let fate = if object["spec"]["rolledBack"] == true { " rolled back" } else { "" };
