@@ -45,8 +45,9 @@ function watch(page) {
   complaints.set(page, said);
   page.on("pageerror", (error) => said.push(String(error)));
   page.on("console", (message) => {
-    // An answer of another status than 200 is said there too.
-    if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) said.push(message.text());
+    // An answer of another status than 200 is said there too, and a request that was under way when somebody left the page.
+    const isOfTheNetwork = ["Failed to load resource", "htmx: htmx:error: Failed to fetch"].some((words) => message.text().startsWith(words));
+    if (message.type() === "error" && !isOfTheNetwork) said.push(message.text());
   });
 }
 
