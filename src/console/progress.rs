@@ -4,7 +4,7 @@ use super::Console;
 use super::usual::{Seconds, took, usual};
 use super::visitor::Visitor;
 use crate::api::Tenant;
-use crate::inspect::{Progress, State, Step, advice, state, steps};
+use crate::inspect::{Advice, Progress, State, Step, advice, state, steps};
 use askama::Template;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -18,8 +18,8 @@ pub struct View {
     pub told: String,
     pub message: String,
     pub url: String,
-    /// Who has to act, where somebody has.
-    pub who: Option<&'static str>,
+    /// Who has to act, and what it means in plain words, where somebody has.
+    pub advice: Option<Advice>,
     pub steps: Vec<Shown>,
     /// When it was made.
     pub created: Option<Timestamp>,
@@ -80,7 +80,7 @@ impl View {
             name: tenant.name_any(),
             state: at,
             url: status.and_then(|status| status.url.clone()).unwrap_or_default(),
-            who: (at == State::Stalled).then(|| advice::about(&told).map(|advice| advice.who())).flatten(),
+            advice: (at == State::Stalled).then(|| advice::about(&told)).flatten(),
             told,
             steps: steps.into_iter().map(shown).collect(),
             message,

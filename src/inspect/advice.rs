@@ -15,6 +15,16 @@ impl Advice {
         self.who
     }
 
+    /// What it means for somebody who knows customers, and neither the platform nor the product.
+    pub fn plainly(&self) -> &'static str {
+        match self.who {
+            ADMIN => "The platform isn't ready for this customer. Nothing that was filled in is wrong.",
+            DEVELOPER => "The product itself failed here. Nothing that was filled in is wrong.",
+            AUTHOR => "What is asked for this customer can't be done as it stands.",
+            _ => "Nothing has to be done.",
+        }
+    }
+
     /// Who acts for this tenant, and how, in a sentence.
     pub fn sentence_for(&self, tenant: &str) -> String {
         format!("who has to act: {}; next: {}", self.who, self.next.replace("NAME", tenant))
@@ -132,5 +142,8 @@ mod tests {
         let sentence = "who has to act: nobody, it passes by itself; next: kubectl tenantry get acme --watch";
         assert_eq!(about("Migrating").unwrap().sentence_for("acme"), sentence);
         assert_eq!(about("FromTheFuture"), None);
+        assert!(about("MigrationFailed").unwrap().plainly().starts_with("The product itself failed"));
+        assert!(about("NoDatabaseServer").unwrap().plainly().starts_with("The platform isn't ready"));
+        assert!(about("HostConflict").unwrap().plainly().starts_with("What is asked for"));
     }
 }

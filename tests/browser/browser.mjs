@@ -66,6 +66,8 @@ export async function isAccessible(page) {
 export async function fits(page) {
   const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
   assert.ok(content <= window, `${page.url()} is ${content} wide in a window of ${window}`);
+  const burst = await page.locator(".card").evaluateAll((cards) => cards.filter((card) => card.scrollWidth > card.clientWidth).map((card) => card.innerText));
+  assert.deepEqual(burst, [], `${page.url()} has cards that are too small for what is in them`);
 }
 
 /** The colour of a page at a point, as somebody sees it. */

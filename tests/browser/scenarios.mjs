@@ -70,6 +70,7 @@ export async function onboard(browser, { url, token, name, taken, blueprint, pla
   await page.getByRole("button", { name: "Copied" }).waitFor();
   assert.match(await page.evaluate(() => navigator.clipboard.readText()), /is ready[^]*set up for you/);
   await isAccessible(page);
+  await fits(page);
   await picture(page, "hand-over");
   quietly(page);
 }
@@ -231,7 +232,7 @@ export async function failure(browser, { url, token, name }) {
   const page = await visitor(browser, url, { token });
   await page.goto(`/tenants/${name}`);
   await page.locator("#progress li.failed", { hasText: "Migration" }).waitFor();
-  await page.getByText("Who has to act: the product's developers").waitFor();
+  await page.getByText("The product itself failed here. Nothing that was filled in is wrong. Who has to act: the product's developers").waitFor();
   await isAccessible(page);
   await picture(page, "failure");
 }

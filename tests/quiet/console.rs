@@ -20,4 +20,5 @@ async fn an_open_page_goes_on_after_the_operator_was_killed_in_the_middle() {
     let _second = world.environment.start_leader().await;
     tenant.ready().await;
     page.ends_well().await;
+    tenant.delete().await.gone().await;
 }
