@@ -28,8 +28,15 @@ async fn replaced(tenant: &Tenant, before: &[Value]) -> Result<(), String> {
 
 async fn updated(tenant: &Tenant) {
     tenant.change(json!({"release": {"version": SECOND}})).await;
-    tenant.ready().await;
-    assert_eq!(tenant.get().await["status"]["version"], SECOND);
+    // Old pods may take as long to end as their programs may.
+    let limit = LIMIT + planner::longest_end(&tenant.world).await;
+    wait_until("it is ready with the next version", limit, async || {
+        let now = tenant.get().await;
+        let is_observed = now["status"]["observedGeneration"] == now["metadata"]["generation"];
+        let is_ready = is_observed && condition(&now, "Ready").is_some_and(|ready| ready.status == "True");
+        if is_ready && now["status"]["version"] == SECOND { Ok(()) } else { Err(now["status"].to_string()) }
+    })
+    .await;
     let index = tenant.sql("select count(*) from pg_indexes where schemaname = current_schema() and indexname = 'task_due'").await;
     assert_eq!(index.as_deref(), Ok("1"), "the migration made its index");
     page_with(tenant, &format!("<code>{SECOND}</code>")).await;
