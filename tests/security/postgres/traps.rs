@@ -51,6 +51,7 @@ async fn no_setting_of_a_tenants_keeps_its_former_login_alive() {
         "idle_session_timeout = '1ms'",
         "statement_timeout = '1ms'",
         "lock_timeout = '1ms'",
+        "default_transaction_read_only = on",
     ];
     if environment("VERSION") == "17" {
         settings.push("transaction_timeout = '1ms'");
@@ -156,6 +157,7 @@ async fn the_owner_of_a_database_reaches_nothing_beyond_it() {
     for attempt in [
         "ALTER DATABASE {d} RENAME TO taken_{u}",
         "ALTER DATABASE {d} OWNER TO {other}",
+        "CREATE DATABASE more_{u}",
         "CREATE DATABASE copied_{u} TEMPLATE {otherd}",
         "DROP DATABASE {otherd}",
         "GRANT {other} TO {o}",
