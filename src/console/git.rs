@@ -105,8 +105,11 @@ impl GitRepository {
         let fetched = self.fetch(&mut remote, &branch, token.as_deref())?;
         if fetched.is_proposed {
             let earlier = repository.find_reference(EARLIER)?.peel_to_commit()?;
-            let is_ours = earlier.message().is_some_and(|message| message.contains(&format!("{FORM}{}", proposal.form)));
-            return if is_ours { Ok(None) } else { Err(GitError::Proposed { branch: short(&branch).to_owned() }) };
+            return if is_of(earlier.message().unwrap_or_default(), &proposal.form) {
+                Ok(None)
+            } else {
+                Err(GitError::Proposed { branch: short(&branch).to_owned() })
+            };
         }
         let base = repository.find_reference(BASE)?.peel_to_commit()?;
         let commit = self.commit(&repository, &base, proposal)?;
@@ -168,7 +171,8 @@ impl GitRepository {
         let (name, address) = author(&proposal.visitor);
         let author = Signature::now(&name, &address)?;
         let committer = Signature::now("Tenantry console", "console@tenantry.invalid")?;
-        let message = format!("Onboard {}\n\nProposed in Tenantry's console.\n\n{FORM}{}\n", one_line(&proposal.customer), proposal.form);
+        let (customer, form) = (one_line(&proposal.customer), one_line(&proposal.form));
+        let message = format!("Onboard {customer}\n\nProposed in Tenantry's console.\n\n{FORM}{form}\n");
         Ok(repository.commit(None, &author, &committer, &message, &repository.find_tree(after)?, &[base])?)
     }
 
@@ -219,6 +223,11 @@ fn is_web(address: &Uri) -> bool {
     matches!(address.scheme_str(), Some("http" | "https"))
 }
 
+/// Whether a commit's message is that of a proposal by this form.
+fn is_of(message: &str, form: &str) -> bool {
+    !form.is_empty() && message.lines().any(|line| line.strip_prefix(FORM) == Some(form))
+}
+
 /// A branch as people call it.
 fn short(reference: &str) -> &str {
     reference.strip_prefix("refs/heads/").unwrap_or(reference)
@@ -259,6 +268,15 @@ mod tests {
         assert_eq!(author(account), (account.to_owned(), "system.serviceaccount.default.seller@tenantry.invalid".to_owned()));
         assert_eq!(author("<>\n"), ("somebody".to_owned(), "somebody@tenantry.invalid".to_owned()));
         assert_eq!(author("Eve <evil@example.com>\nx").0, "Eve evil@example.com x");
+    }
+
+    #[test]
+    fn a_proposal_is_taken_for_ones_own_by_its_whole_form_alone() {
+        let message = "Onboard Console-Form: other\n\nProposed in Tenantry's console.\n\nConsole-Form: abc\n";
+        assert!(is_of(message, "abc"));
+        for other in ["", "ab", "abcd", "other"] {
+            assert!(!is_of(message, other), "{other:?}");
+        }
     }
 
     #[test]

@@ -470,6 +470,8 @@ async fn a_tenant_is_proposed_in_git_and_followed_once_it_is_there() {
     let page = let_in(&mut other, "/onboard").await;
     let refused = other.send("/onboard/proposal", &onboarding("Another", &name, &form_of(&page))).await;
     assert!(refused.status == 422 && refused.text.contains("somebody proposed this address already"), "{}", refused.text);
+    let nameless = other.send("/onboard/proposal", &onboarding("Another", &name, "")).await;
+    assert_eq!(nameless.status, 422, "a form that doesn't say which it is is nobody's: {}", nameless.text);
     git.put("tenants/kept.yaml", "kind: Tenant\n");
     let refused = other.send("/onboard/proposal", &onboarding("Another", "kept", &form_of(&page))).await;
     assert!(refused.status == 422 && refused.text.contains("Git has tenants/kept.yaml already"), "{}", refused.text);
