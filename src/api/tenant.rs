@@ -463,6 +463,12 @@ impl Tenant {
         self.spec.release.as_ref().and_then(|release| release.channel.as_deref()).unwrap_or(DEFAULT_CHANNEL)
     }
 
+    /// When the operator deletes it, which it does of nobody who was made later: that moment was meant for another of the name.
+    pub fn leaves_at(&self) -> Option<&Time> {
+        let made = self.metadata.creation_timestamp.as_ref();
+        self.spec.deletion.at.as_ref().filter(|at| made.is_none_or(|made| made.0 < at.0))
+    }
+
     /// The conditions, or none where there is no status yet.
     pub fn conditions(&self) -> &[Condition] {
         self.status.as_ref().map_or(&[], |s| &s.conditions)
@@ -472,6 +478,22 @@ impl Tenant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_leaves_at_a_moment_before_it_was_made() {
+        let tenant = |made: Option<&str>| -> Tenant {
+            let spec = serde_json::json!({"displayName": "A", "blueprint": "b", "plan": "p", "deletion": {"at": "2026-12-01T00:00:00Z"}});
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "acme", "creationTimestamp": made}, "spec": spec})).unwrap()
+        };
+        for (made, leaves) in [
+            (None, true),
+            (Some("2026-11-30T23:59:59Z"), true),
+            (Some("2026-12-01T00:00:00Z"), false),
+            (Some("2027-01-01T00:00:00Z"), false),
+        ] {
+            assert_eq!(tenant(made).leaves_at().is_some(), leaves, "{made:?}");
+        }
+    }
 
     #[test]
     fn a_version_that_comes_back_again_and_again_is_never_migrated_again() {

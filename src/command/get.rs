@@ -175,7 +175,7 @@ pub fn screen(found: &Found, verbose: bool, now: Timestamp, style: Style) -> Str
     if let Some(end) = &spec.expires_at {
         facts.push(vec!["Trial".to_owned(), format!("ends at {}", end.0)]);
     }
-    if let Some(at) = &spec.deletion.at {
+    if let Some(at) = tenant.leaves_at() {
         facts.push(vec!["Deleted".to_owned(), format!("at {}", at.0)]);
     }
     if verbose {

@@ -54,7 +54,7 @@ impl Content<'_> {
 
     /// When it is deleted, where that is yet to come.
     fn leaves_at(&self) -> Option<Timestamp> {
-        self.tenant.spec.deletion.at.as_ref().map(|at| at.0).filter(|_| !self.is_deleting())
+        self.tenant.leaves_at().map(|at| at.0).filter(|_| !self.is_deleting())
     }
 
     fn color(&self) -> Option<&str> {

@@ -281,12 +281,10 @@ pub fn hosts(tenant: &Tenant, base_domain: &str) -> Result<Vec<Host>, ResolveErr
 }
 
 fn suspension(tenant: &Tenant, now: &Time) -> Result<Option<Suspension>, ResolveError> {
-    if let Some(at) = &tenant.spec.deletion.at {
-        let made = tenant.metadata.creation_timestamp.as_ref();
-        return match made.filter(|made| at.0 <= made.0) {
-            Some(_) => Err(ResolveError::DeletionBeforeCreation { at: at.clone() }),
-            None => Ok(Some(Suspension::Leaving(at.clone()))),
-        };
+    match (tenant.leaves_at(), &tenant.spec.deletion.at) {
+        (Some(at), _) => return Ok(Some(Suspension::Leaving(at.clone()))),
+        (None, Some(at)) => return Err(ResolveError::DeletionBeforeCreation { at: at.clone() }),
+        (None, None) => {}
     }
     if tenant.spec.suspended {
         return Ok(Some(Suspension::Requested));

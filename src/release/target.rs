@@ -128,7 +128,7 @@ pub fn draw(release: &Release, tenant: &Tenant) -> Lot {
 /// Whether the tenant is suspended, its trial is over, or it is being deleted or soon will be: then nothing runs that could be moved.
 pub fn is_out_of_service(tenant: &Tenant, now: Timestamp) -> bool {
     let spec = &tenant.spec;
-    let is_leaving = tenant.metadata.deletion_timestamp.is_some() || spec.deletion.at.is_some();
+    let is_leaving = tenant.metadata.deletion_timestamp.is_some() || tenant.leaves_at().is_some();
     is_leaving || spec.suspended || spec.expires_at.as_ref().is_some_and(|end| end.0 <= now)
 }
 

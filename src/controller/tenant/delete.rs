@@ -23,10 +23,9 @@ const WORKLOADS: &[Kind] = &[Kind::HORIZONTAL_POD_AUTOSCALER, Kind::DEPLOYMENT, 
 /// How soon it is looked again although nothing was heard.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Whether the moment has come at which the Tenant is to be deleted. One before the Tenant was made was meant for another of its name.
+/// Whether the moment has come at which the Tenant is to be deleted.
 pub fn is_due(tenant: &Tenant, now: Timestamp) -> bool {
-    let made = tenant.metadata.creation_timestamp.as_ref().map(|made| made.0);
-    tenant.spec.deletion.at.as_ref().is_some_and(|at| at.0 <= now && made.is_some_and(|made| made < at.0))
+    tenant.leaves_at().is_some_and(|at| at.0 <= now)
 }
 
 /// Deletes the Tenant as it was looked at: whoever has moved or taken away the moment meanwhile is heard.

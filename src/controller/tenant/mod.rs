@@ -120,7 +120,7 @@ pub async fn reconcile(context: &Context, holding: &Holding, name: &str) -> Resu
 fn next_look(context: &Context, assessment: &Assessment, tenant: &Tenant) -> Duration {
     let check = assessment.look_again.unwrap_or_else(|| LOOK_AGAIN.mul_f32(rand::random_range(0.75..=1.25)));
     let now = jiff::Timestamp::now();
-    let (trial_ends, leaves) = (tenant.spec.expires_at.as_ref().map(|end| end.0), tenant.spec.deletion.at.as_ref().map(|at| at.0));
+    let (trial_ends, leaves) = (tenant.spec.expires_at.as_ref().map(|end| end.0), tenant.leaves_at().map(|at| at.0));
     let link = assessment.status.first_login.as_ref().filter(|link| link.state == FirstLoginState::Ready);
     let link_ends = link.and_then(|link| link.until.as_ref()).map(|until| until.0);
     let moments = [trial_ends, leaves, link_ends, context.releases.opens_at(tenant, now)].into_iter().flatten();
