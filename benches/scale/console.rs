@@ -26,7 +26,7 @@ pub async fn run(tenants: usize) -> ConsoleRun {
     let names = fleet::names(tenants);
     fleet::create(&world, names.clone(), drop).await;
     let api: Api<Tenant> = Api::all(world.cluster.client.clone());
-    futures::stream::iter(&names).map(|name| is_ready(&api, name)).buffer_unordered(AT_ONCE).for_each(async |()| ()).await;
+    futures::stream::iter(&names).map(|name| make_ready(&api, name)).buffer_unordered(AT_ONCE).for_each(async |()| ()).await;
 
     let started = Instant::now();
     let listed = api.list(&ListParams::default()).await.expect("all tenants");
@@ -59,7 +59,7 @@ pub async fn run(tenants: usize) -> ConsoleRun {
             assert_eq!(answer.status, 200, "{path}: {}", answer.text);
             bytes = answer.text.len();
         }
-        asked.push(Asked { what: what.to_owned(), seconds, bytes });
+        asked.push(Asked { what: what.to_owned(), is_page: !path.ends_with(".csv"), seconds, bytes });
     }
     let memory = processes::memory(console.pid()).0;
     ConsoleRun { tenants, list, first, asked, files, memory }
@@ -76,8 +76,8 @@ async fn visitor(world: &World, console: &Console) -> Browser {
     browser
 }
 
-/// The status of a tenant that is ready, as the operator would have written it.
-async fn is_ready(api: &Api<Tenant>, name: &str) {
+/// Writes the status of a tenant that is ready, as the operator would.
+async fn make_ready(api: &Api<Tenant>, name: &str) {
     let url = format!("http://{name}.planner.localhost");
     let condition = |kind: &str| {
         let time = "2026-11-30T10:00:00Z";

@@ -79,7 +79,7 @@ async fn look(site: &mut Site, after: &After, profiled: bool) -> Found {
     let (started, peak_starting) = processes::memory(site.operator.pid);
     let hand_overs = starts::hand_overs(site, after.handed_over, after.killed).await;
     // Later the planner has releases, and what is changed reaches nobody by itself.
-    let foretold = if after.foretell { Some(foretold::seconds(site).await) } else { None };
+    let foretold = foretold::seconds(site).await;
     let release = release::releases(site, after.commands).await;
     let failing = match &after.failing {
         Some(failing) => Some(failing::failing(site, failing, edits.clone()).await),

@@ -259,10 +259,8 @@ fn console(run: &Run) -> Option<String> {
     text += &row((0..7).map(|_| "---".to_owned()));
     for page in &run.asked {
         let (worst, kilobytes) = (quantile(&page.seconds, 0.99)?, (page.bytes + run.files) as f64 / 1000.0);
-        // All rows at once, to be taken along, are no page.
-        let is_page = !page.what.ends_with("CSV");
-        let bars = if is_page { ["≤ 0.05 s", "≤ 100 KB"] } else { ["–", "–"] };
-        let verdict = if !is_page || (worst <= 0.05 && kilobytes <= 100.0) { "met" } else { "**missed**" };
+        let bars = if page.is_page { ["≤ 0.05 s", "≤ 100 KB"] } else { ["–", "–"] };
+        let verdict = if !page.is_page || (worst <= 0.05 && kilobytes <= 100.0) { "met" } else { "**missed**" };
         let cells = [
             &page.what,
             bars[0],
@@ -358,7 +356,7 @@ fn behind(all: &[Runs<'_>]) -> String {
     }
     add("diff of a plan for all, s; of which one list of everything would be", &|runs| {
         let found = runs.found()?;
-        Some(format!("{:.1}; {:.2}", found.foretold?, median(&found.starts.lists)?))
+        Some(format!("{:.1}; {:.2}", found.foretold, median(&found.starts.lists)?))
     });
     add("reads at rest", &|runs| Some(runs.found()?.rest.reads.to_string()));
     add("CPU of the operator at rest, % of a core", &|runs| Some(format!("{:.1}", runs.found()?.rest.cpu_percent)));

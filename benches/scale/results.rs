@@ -29,8 +29,6 @@ pub struct After {
     pub killed: usize,
     /// Seconds in which nothing may be written.
     pub rest_seconds: u64,
-    /// Whether it is foretold what another plan would do to all.
-    pub foretell: bool,
     /// Whether a second release is paused, resumed and taken back on its way.
     pub commands: bool,
     /// Tenants that always fail, and for how long before it is counted what they ask.
@@ -53,7 +51,7 @@ impl After {
     pub fn at(largest: bool) -> Self {
         let failing = largest.then_some(Failing { tenants: 100, after_seconds: 600, for_seconds: 120 });
         let (rest_seconds, killed) = if largest { (600, 2) } else { (60, 1) };
-        Self { edits: 100, resyncs: 5, starts: 3, handed_over: 3, killed, rest_seconds, foretell: true, commands: largest, failing }
+        Self { edits: 100, resyncs: 5, starts: 3, handed_over: 3, killed, rest_seconds, commands: largest, failing }
     }
 
     /// The same, with a minute wherever it is ten.
@@ -65,7 +63,7 @@ impl After {
     /// Each once, to see that the bench works.
     pub fn quick() -> Self {
         let failing = Some(Failing { tenants: 9, after_seconds: 10, for_seconds: 10 });
-        Self { edits: 5, resyncs: 1, starts: 1, handed_over: 1, killed: 0, rest_seconds: 10, foretell: true, commands: true, failing }
+        Self { edits: 5, resyncs: 1, starts: 1, handed_over: 1, killed: 0, rest_seconds: 10, commands: true, failing }
     }
 }
 
@@ -110,6 +108,8 @@ pub struct ConsoleRun {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Asked {
     pub what: String,
+    /// Whether it is for a browser, and not to be taken along.
+    pub is_page: bool,
     pub seconds: Vec<f64>,
     pub bytes: usize,
 }
@@ -159,7 +159,7 @@ pub struct Found {
     pub release: ReleaseFound,
     pub failing: Option<FailingFound>,
     /// Seconds in which `kubectl tenantry diff` foretells what another plan would do to all tenants.
-    pub foretold: Option<f64>,
+    pub foretold: f64,
 }
 
 /// Resident memory of the operator, in MiB.

@@ -145,10 +145,9 @@ pub fn time(text: &str) -> Result<Duration, Failure> {
 pub fn moment_in(option: &str, text: &str, now: Timestamp) -> Result<String, Failure> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).and_then(|days| days.checked_mul(24));
     let length = days.and_then(SignedDuration::try_from_hours).or_else(|| SignedDuration::try_from(Span(text.to_owned()).duration()).ok());
-    let length =
-        length.filter(SignedDuration::is_positive).ok_or_else(|| format!("{option} {text:?} is no time: write it as 14d or 36h"))?;
-    let moment = now.checked_add(length).and_then(|end| end.round(Unit::Second));
-    Ok(moment.map_err(|error| format!("{option} {text:?}: {error}"))?.to_string())
+    let moment =
+        length.filter(SignedDuration::is_positive).and_then(|length| now.checked_add(length).and_then(|end| end.round(Unit::Second)).ok());
+    Ok(moment.ok_or_else(|| format!("{option} {text:?} is no time: write it as 14d or 36h"))?.to_string())
 }
 
 /// Says something to whoever looks, beside the data that is asked for.
@@ -174,7 +173,8 @@ mod tests {
         assert_eq!(moment_in("--trial", "14d", now).unwrap(), "2026-12-09T10:00:01Z");
         assert_eq!(moment_in("--in", "36h", now).unwrap(), "2026-11-26T22:00:01Z");
         for nonsense in ["", "soon", "-3d", "0d", "999999999999999999d"] {
-            assert!(moment_in("--trial", nonsense, now).unwrap_err().to_string().contains("--trial"), "{nonsense}");
+            let error = moment_in("--trial", nonsense, now).unwrap_err().to_string();
+            assert!(error.starts_with("--trial") && error.contains("write it as 14d"), "{nonsense}: {error}");
         }
     }
 }

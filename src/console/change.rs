@@ -103,7 +103,7 @@ pub async fn make(
     let client = frame.visitor.client.clone();
     let mut page = page(frame, &name, change).await?;
     if page.tenant.uid().unwrap_or_default() != answer.uid {
-        return Err(Problem::new(StatusCode::CONFLICT, format!("{name} is another tenant by now: look at it first; nothing was done")));
+        return Err(Problem::replaced("tenant", &name));
     }
     let outcome = match asked(change, &answer, &page.tenant, Timestamp::now()) {
         Ok(Asked::Delete) => delete(&client, &page.tenant).await,
@@ -147,8 +147,11 @@ fn asked(change: Change, answer: &Answer, tenant: &Tenant, now: Timestamp) -> Re
     })
 }
 
-/// The moment so many days after another, to the second.
-fn days_after(from: Timestamp, days: &str) -> Result<String, String> {
+/// The moment so many days after another, to the second, as a manifest has it.
+///
+/// # Errors
+/// Where it is no number of days, or too great a one.
+pub fn days_after(from: Timestamp, days: &str) -> Result<String, String> {
     let days = days.parse::<i64>().ok().filter(|days| (1..=730).contains(days)).ok_or("choose from 1 to 730 days")?;
     let moment = from.checked_add(SignedDuration::from_hours(24 * days)).and_then(|moment| moment.round(Unit::Second));
     moment.map(|moment| moment.to_string()).map_err(|error| error.to_string())

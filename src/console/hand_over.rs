@@ -130,7 +130,7 @@ pub async fn ask_first_login(frame: Frame, Path(name): Path<String>, Submitted(s
     }
     let tenant = tenant::find(&frame.visitor.client, &name).await?;
     if tenant.uid().unwrap_or_default() != shown.uid {
-        return Err(Problem::new(StatusCode::CONFLICT, format!("{name} is another tenant by now: look at it first; nothing was done")));
+        return Err(Problem::replaced("tenant", &name));
     }
     first_login::ask(&frame.visitor.client, &tenant, MANAGER).await?;
     Ok(Redirect::to(&format!("/tenants/{name}/hand-over")).into_response())

@@ -1,6 +1,7 @@
 //! A new customer, from a few fields to a page that comes up.
 
 use super::address::{self, Verdict};
+use super::change::days_after;
 use super::color::Color;
 use super::fleet::Row;
 use super::form::{Submitted, new_id};
@@ -16,7 +17,7 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde::Deserialize;
@@ -286,10 +287,12 @@ fn manifest(filled: &Filled, look: &Look, visitor: &Visitor, now: Timestamp) -> 
             None => problems.push("a colour is # and six digits, such as #0a5c36".to_owned()),
         },
     }
-    match trial_end(&filled.trial, now) {
-        Ok(Some(end)) => spec["expiresAt"] = end.into(),
-        Ok(None) => {}
-        Err(why) => problems.push(why),
+    match filled.trial.as_str() {
+        "" => {}
+        days => match days_after(now, days) {
+            Ok(end) => spec["expiresAt"] = end.into(),
+            Err(why) => problems.push(format!("trial: {why}")),
+        },
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -297,15 +300,6 @@ fn manifest(filled: &Filled, look: &Look, visitor: &Visitor, now: Timestamp) -> 
     let metadata = json!({"name": look.name, "annotations": {FORM: filled.form, BY: visitor.name}});
     let manifest = json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": "Tenant", "metadata": metadata, "spec": spec});
     schema::admit(&manifest).map_err(|problems| problems.iter().map(ToString::to_string).collect())
-}
-
-fn trial_end(days: &str, now: Timestamp) -> Result<Option<String>, String> {
-    if days.is_empty() {
-        return Ok(None);
-    }
-    let days = days.parse::<i64>().ok().filter(|days| (1..=730).contains(days)).ok_or("a trial lasts from 1 to 730 days")?;
-    let end = now.checked_add(SignedDuration::from_hours(24 * days)).and_then(|end| end.round(Unit::Second));
-    Ok(Some(end.map_err(|error| error.to_string())?.to_string()))
 }
 
 /// Whether it is only tried.

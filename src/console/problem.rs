@@ -51,6 +51,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, sentence)
     }
 
+    /// What was shown is gone, and another has its name.
+    pub fn replaced(kind: &str, name: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, format!("{name} is another {kind} by now: look at it first; nothing was done"))
+    }
+
     /// Nobody knows who visits: who has no session is sent to begin one, and comes back to the same place. A script that asks for a part of a page is only told: its
     /// page is loaded anew, and sent there.
     pub fn of_visitor(error: &VisitorError, place: Option<&str>) -> Self {

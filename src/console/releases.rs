@@ -222,7 +222,7 @@ pub async fn make(
 ) -> Result<Response, Problem> {
     let mut question = question(frame, &name, change).await?;
     if question.release.uid().unwrap_or_default() != answer.uid {
-        return Err(Problem::new(StatusCode::CONFLICT, format!("{name} is another release by now: look at it first; nothing was done")));
+        return Err(Problem::replaced("release", &name));
     }
     let spec = match change {
         Change::Pause => json!({"paused": true}),
