@@ -84,6 +84,7 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("Releasing", NOBODY, FOLLOW),
     ("SnapshotMissing", ADMIN, "make a new Release, if it doesn't pass"),
     ("Migrating", NOBODY, FOLLOW),
+    ("MigrationNotStarted", ADMIN, "see that the image is there and the pod may start: kubectl tenantry why NAME"),
     ("WaitingForMigration", NOBODY, FOLLOW),
     ("NotDeployed", NOBODY, FOLLOW),
     ("Deploying", NOBODY, "kubectl tenantry why NAME"),

@@ -36,7 +36,7 @@ pub fn cause(tenant: &Tenant, pods: &[Pod], jobs: &[Job]) -> Cause {
     let reason = ready.map_or_else(|| "NotObserved".to_owned(), |ready| ready.reason.clone());
     let said = ready.map_or_else(|| "the operator hasn't looked at it yet: does it run?".to_owned(), |ready| ready.message.clone());
     let deeper = match reason.as_str() {
-        "Migrating" | "MigrationFailed" => of_migration(pods, jobs),
+        "Migrating" | "MigrationNotStarted" | "MigrationFailed" => of_migration(pods, jobs),
         "Deploying" | "NotAnswering" => pods.iter().filter(|pod| !is_of_job(pod)).filter_map(trouble).min_by_key(|(depth, ..)| *depth),
         _ => None,
     };
@@ -66,6 +66,11 @@ fn of_migration(pods: &[Pod], jobs: &[Job]) -> Option<Trouble> {
             Some((0, format!("Job {name}: {}", failed.message.clone().unwrap_or_default()), None))
         }
     }
+}
+
+/// What keeps this pod from starting, if anything does. Nothing of it has run yet, so it tells nothing that the product said.
+pub fn of_start(pod: &Pod) -> Option<String> {
+    trouble(pod).filter(|(_, _, evidence)| evidence.is_none()).map(|(_, sentence, _)| sentence)
 }
 
 fn is_of_job(pod: &Pod) -> bool {
@@ -139,6 +144,23 @@ mod tests {
         let mut status = json!({"name": "main", "image": "localhost/planner:2", "imageID": "", "ready": false, "restartCount": 0});
         container.as_object().unwrap().iter().for_each(|(key, value)| status[key] = value.clone());
         serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "status": {"containerStatuses": [status]}})).unwrap()
+    }
+
+    #[test]
+    fn only_what_has_not_run_yet_does_not_start() {
+        let missing = json!({"state": {"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}}});
+        assert_eq!(
+            of_start(&pod("migrate-1", json!({}), missing)).as_deref(),
+            Some("the image localhost/planner:2 can't be pulled: manifest unknown")
+        );
+        for ran in [
+            json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1, "message": "the password is x"}}}),
+            json!({"state": {"terminated": {"exitCode": 1, "message": "the password is x"}}}),
+            json!({"state": {"waiting": {"reason": "ContainerCreating"}}}),
+            json!({"state": {"running": {}}}),
+        ] {
+            assert_eq!(of_start(&pod("migrate-1", json!({}), ran.clone())), None, "{ran}");
+        }
     }
 
     #[test]

@@ -59,6 +59,10 @@ async fn one_tenant_is_shown_step_by_step_and_why_it_is_not_ready() {
         if is_found { Ok(()) } else { Err(out(&why)) }
     })
     .await;
+    // Who only sees the Tenant is told, too.
+    tenant.reason("Migrated", "False", "MigrationNotStarted").await;
+    let screen = out(&tenantry(&["get", &tenant.name]).await);
+    assert!(screen.contains("has not started: the image localhost/sample:2.0-not-pullable can't be pulled: manifest unknown"), "{screen}");
     tenant.change(json!({"release": null})).await.ready().await;
 
     tenant.change(json!({"plan": "nowhere"})).await.stalled("PlanMissing").await;

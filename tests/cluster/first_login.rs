@@ -80,6 +80,23 @@ async fn a_link_ends_when_its_time_has_passed() {
 }
 
 #[tokio::test]
+async fn a_link_ends_although_something_else_is_in_the_way() {
+    let world = World::new().await;
+    let tenant = tenant_of(&world, "stalled-late", "invite").await;
+    tenant.ready().await;
+    tenant.annotate(ASKED, "1").await;
+    let mut link = state(&tenant, "1", "Ready").await;
+    tenant.change(json!({"plan": "nowhere"})).await.stalled("PlanMissing").await;
+    tenant.secret("first-login").await;
+    link["until"] = "2026-01-01T00:00:00Z".into();
+    world.merge_status("Tenant", None, &tenant.name, &json!({"status": {"firstLogin": link}})).await;
+    tenant.annotate("tenantry.dev/reconcile", "its time has passed").await;
+    state(&tenant, "1", "Over").await;
+    tenant.object_gone("Secret", "first-login").await;
+    assert_eq!(tenant.get().await["spec"]["plan"], "nowhere");
+}
+
+#[tokio::test]
 async fn what_keeps_a_link_from_being_made_is_told_and_keeps_nothing_else() {
     let world = World::new().await;
     let failing = tenant_of(&world, "uninvited", "fail").await;

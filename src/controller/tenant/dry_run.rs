@@ -1,7 +1,7 @@
 //! Passes over one tenant in a dry run: as many as it takes until nothing more would be done, with what others would do between them.
 
 use super::assess::Assessment;
-use super::migrate::is_at_work;
+use super::job::is_at_work;
 use super::{Pass, ReconcileError};
 use crate::api::Tenant;
 use crate::controller::context::Context;

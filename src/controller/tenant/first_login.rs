@@ -2,7 +2,7 @@
 //! far it is, and never the token.
 
 use super::assess::{Assessment, Stop};
-use super::migrate::outcome;
+use super::job::outcome;
 use super::{Pass, secrets};
 use crate::api::blueprint::FirstLogin;
 use crate::api::labels;
@@ -45,6 +45,30 @@ fn next(asked: Option<&str>, known: Option<&FirstLoginStatus>, serves: bool, now
     }
 }
 
+/// Takes the token away whose time has passed, or that isn't asked for any more, also where something keeps the rest of a pass from being done.
+pub async fn end(pass: &Pass<'_>, assessment: &mut Assessment) -> Result<(), Stop> {
+    let status = &mut assessment.status.first_login;
+    match next(asked(pass), status.as_ref(), false, Timestamp::now()) {
+        Next::TakeBack => {
+            secrets::forget_first_login(pass).await?;
+            *status = None;
+        }
+        Next::End => {
+            secrets::forget_first_login(pass).await?;
+            if let Some(status) = status {
+                status.state = FirstLoginState::Over;
+            }
+        }
+        Next::Rest | Next::Forget | Next::KeepJob | Next::Make => {}
+    }
+    Ok(())
+}
+
+/// The request for a link, where there is one.
+fn asked<'a>(pass: &Pass<'a>) -> Option<&'a str> {
+    pass.tenant.annotations().get(labels::FIRST_LOGIN).map(String::as_str).filter(|request| !request.is_empty())
+}
+
 /// Makes the link that is asked for, as far as it can be now, and ends the one whose time has passed. Gives back the Job that is still needed. That a link can't be
 /// made keeps nothing else from being done.
 pub async fn first_login(
@@ -54,22 +78,13 @@ pub async fn first_login(
     assessment: &mut Assessment,
 ) -> Result<Option<ObjectKey>, Stop> {
     let now = Timestamp::now();
-    let asked = pass.tenant.annotations().get(labels::FIRST_LOGIN).map(String::as_str).filter(|request| !request.is_empty());
+    end(pass, assessment).await?;
+    let asked = asked(pass);
     let status = &mut assessment.status.first_login;
     let job_of = |request: &str| Some(first_login_job(instance, instance.first_login.as_ref()?, request, now).key);
     match next(asked, status.as_ref(), serves && instance.suspension.is_none(), now) {
-        Next::Rest => {}
+        Next::Rest | Next::TakeBack | Next::End => {}
         Next::Forget => *status = None,
-        Next::TakeBack => {
-            secrets::forget_first_login(pass, instance).await?;
-            *status = None;
-        }
-        Next::End => {
-            secrets::forget_first_login(pass, instance).await?;
-            if let Some(status) = status {
-                status.state = FirstLoginState::Over;
-            }
-        }
         Next::KeepJob => return Ok(asked.and_then(job_of)),
         Next::Make => {
             let asked = asked.unwrap_or_default();

@@ -1,22 +1,24 @@
 //! The migration: a Job of the wanted version, run once for what it does; until it is done the version before goes on serving.
 
-use super::Pass;
 use super::assess::{Assessment, Step, Stop};
+use super::{Pass, job};
 use crate::api::conditions::MIGRATED;
 use crate::api::labels::RETRY;
 use crate::controller::inventory::Objects;
 use crate::controller::observed::Observed;
 use crate::instance::Instance;
 use crate::instance::render::{Kind, ObjectKey, Rendered};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, LogParams};
-use kube::{Api, ResourceExt};
+use jiff::Timestamp;
 use serde_json::Value;
+use std::time::Duration;
 
 /// Where the annotation [`crate::api::labels::MIGRATION`] is in a Job.
 const MIGRATION_ANNOTATION: &str = "/metadata/annotations/tenantry.dev~1migration";
-/// How much of a failed Job's log a condition shows.
-const LOG_LINES: i64 = 10;
+
+/// A pod that hasn't started after so long is looked at.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
+/// It is looked at again after twice the time each time, and after so long at most.
+const LOOK_AT_POD_AFTER_AT_MOST: Duration = Duration::from_secs(300);
 
 /// How far the migration to the wanted version is.
 pub enum Migration {
@@ -52,36 +54,59 @@ pub async fn migrate(pass: &Pass<'_>, instance: &Instance, rendered: &Rendered, 
         return Ok(Migration::Done);
     }
     // A suspended instance is drawn without its Job.
-    let Some(job) = &rendered.migration else {
+    let Some(wanted) = &rendered.migration else {
         assessment.not_migrated("Suspended", "the migration waits until the tenant is no longer suspended".to_owned());
         return Ok(Migration::Pending);
     };
     let objects = pass.context.inventory.of(instance.name.as_str());
-    if let Some(other) = unfinished_other(pass, &objects, &job.key).await? {
+    if let Some(other) = unfinished_other(pass, &objects, &wanted.key).await? {
         let message = format!("waiting for {other} to end before the database is migrated to version {}", instance.version);
         assessment.not_migrated("WaitingForMigration", message);
         return Ok(Migration::Pending);
     }
     // What somebody else made under the Job's name has migrated nothing; to make ours then says that it is in the way.
-    let found = objects.get(&job.key).filter(|observed| observed.owner.as_deref() == Some(pass.uid.as_str()));
-    match found.map(|observed| outcome(&observed.state())) {
+    let found = objects.get(&wanted.key).filter(|observed| observed.owner.as_deref() == Some(pass.uid.as_str()));
+    let Some(state) = found.map(|observed| observed.state()) else {
+        pass.apply(wanted).await?;
+        assessment.not_migrated("Migrating", format!("migrating to version {}", instance.version));
+        return Ok(Migration::Pending);
+    };
+    match job::outcome(&state) {
         None => {
-            pass.apply(job).await?;
-            assessment.not_migrated("Migrating", format!("migrating to version {}", instance.version));
+            at_work(pass, instance, &wanted.key.name, &state, assessment).await;
             Ok(Migration::Pending)
         }
-        Some(None) => {
-            assessment.not_migrated("Migrating", format!("migrating to version {}", instance.version));
-            Ok(Migration::Pending)
-        }
-        Some(Some(Ok(()))) => {
+        Some(Ok(())) => {
             assessment.migrated(instance, &migration.key);
             Ok(Migration::Done)
         }
-        Some(Some(Err(why))) => {
-            let message = failure(pass, instance, &job.key.name, &why).await;
+        Some(Err(why)) => {
+            let message = failure(pass, instance, &wanted.key.name, &why).await;
             assessment.not_migrated("MigrationFailed", message.clone());
             Ok(Migration::Failed(Stop::stalled_at(Step::Migration, "MigrationFailed", message)))
+        }
+    }
+}
+
+/// Says that the migration is under way, or what keeps its pod from starting: of that no change of the Job tells.
+async fn at_work(pass: &Pass<'_>, instance: &Instance, job: &str, state: &Value, assessment: &mut Assessment) {
+    let version = &instance.version;
+    let obstacle = match job::waits(state, Timestamp::now()) {
+        None => None,
+        Some(waited) if waited < STARTS_WITHIN => {
+            assessment.look_again_in(STARTS_WITHIN.saturating_sub(waited));
+            None
+        }
+        Some(waited) => {
+            assessment.look_again_in(waited.min(LOOK_AT_POD_AFTER_AT_MOST));
+            job::obstacle(pass, instance, job).await
+        }
+    };
+    match obstacle {
+        None => assessment.not_migrated("Migrating", format!("migrating to version {version}")),
+        Some(obstacle) => {
+            let message = format!("the migration to version {version} has not started: {obstacle}; what served before goes on serving");
+            assessment.not_migrated("MigrationNotStarted", message);
         }
     }
 }
@@ -92,11 +117,10 @@ async fn unfinished_other(pass: &Pass<'_>, objects: &Objects, wanted: &ObjectKey
     let ours = |observed: &Observed| observed.owner.as_deref() == Some(pass.uid.as_str());
     for (key, observed) in objects.iter().filter(|(key, observed)| key.kind == Kind::JOB && *key != wanted && ours(observed)) {
         let live = observed.state();
-        if live.pointer(MIGRATION_ANNOTATION).is_none() || outcome(&live).is_some() {
+        if live.pointer(MIGRATION_ANNOTATION).is_none() || job::outcome(&live).is_some() {
             continue;
         }
-        let running = live.pointer("/status/ready").and_then(Value::as_i64).unwrap_or_default() > 0;
-        if !running && !observed.deleting {
+        if !job::is_running(&live) && !observed.deleting {
             pass.applier().delete(key, observed).await?;
         }
         return Ok(Some(key.to_string()));
@@ -112,41 +136,9 @@ async fn failure(pass: &Pass<'_>, instance: &Instance, job: &str, why: &str) -> 
         return known.message.clone();
     }
     // The message can be read by more people than the tenant's secrets. Where these can't be read, nothing is shown.
-    let log = super::secrets::hide(pass, instance, last_lines(pass, instance, job).await).await.unwrap_or_default();
+    let log = super::secrets::hide(pass, instance, job::last_lines(pass, instance, job).await).await.unwrap_or_default();
     let log = if log.is_empty() { format!("Job {job} left no log") } else { format!("the log of Job {job} ends: {log}") };
     format!(
         "{begin}; what served before goes on serving. Change something, or set the annotation {RETRY} to a new value to run it again; {log}"
     )
-}
-
-/// Whether a Job hasn't ended.
-pub fn is_at_work(job: &Observed) -> bool {
-    outcome(&job.state()).is_none()
-}
-
-/// How a Job ended, if it has.
-pub fn outcome(job: &Value) -> Option<Result<(), String>> {
-    let conditions = job.pointer("/status/conditions")?.as_array()?;
-    conditions.iter().find_map(|condition| match (condition["type"].as_str(), condition["status"].as_str()) {
-        (Some("Complete"), Some("True")) => Some(Ok(())),
-        (Some("Failed"), Some("True")) => Some(Err(condition["reason"].as_str().unwrap_or("Failed").to_owned())),
-        _ => None,
-    })
-}
-
-/// The end of the log of the Job's last pod; empty where it can't be read.
-async fn last_lines(pass: &Pass<'_>, instance: &Instance, job: &str) -> String {
-    let read = async {
-        let pods: Api<Pod> = Api::namespaced(pass.context.reader.clone(), &instance.namespace);
-        let list = pods.list(&ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"))).await?;
-        let Some(pod) = list.items.iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0)) else {
-            return Ok(String::new());
-        };
-        let parameters = LogParams { tail_lines: Some(LOG_LINES), limit_bytes: Some(4096), ..Default::default() };
-        pods.logs(&pod.name_any(), &parameters).await
-    };
-    read.await.map(|log: String| log.trim().to_owned()).unwrap_or_else(|error: kube::Error| {
-        tracing::warn!(tenant = instance.name.as_str(), job, %error, "the log of a failed migration can't be read");
-        String::new()
-    })
 }

@@ -1,6 +1,7 @@
 //! One pass over one tenant: from its manifest to a whole instance, or to the sentence that says what is in the way.
 
 mod assess;
+mod claims;
 mod database;
 mod delete;
 mod dry_run;
@@ -9,6 +10,7 @@ mod first_login;
 #[allow(clippy::expect_used, clippy::print_stderr)] // it is a test's: a panic is how a failure is told
 #[path = "../../../tests/support/fuzzing.rs"]
 mod fuzzing;
+mod job;
 mod memory;
 mod migrate;
 mod probe;
@@ -24,11 +26,11 @@ use super::holdings::Holding;
 use super::releases::{Running, UnknownTarget};
 use super::servers::{Reachable, ServerError};
 use crate::api::conditions;
-use crate::api::tenant::{CurrentRelease, DatabaseStatus, FirstLoginState, TenantStatus};
+use crate::api::tenant::{CurrentRelease, DatabaseStatus, FirstLoginState};
 use crate::api::{Blueprint, DatabaseServer, Plan, Tenant, labels};
 use crate::database::DatabaseError;
 use crate::instance::render::{self, Kind, Object, ObjectKey, Rendered, Serving};
-use crate::instance::resolve::{Inputs, hosts, resolve};
+use crate::instance::resolve::{Inputs, resolve};
 use crate::instance::{Database, Instance};
 use crate::release::windows::{self, Leave};
 use assess::{Assessment, ObjectRef, Step, Stop};
@@ -47,8 +49,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a tenant waits for what it is to be granted before its status says so: it usually comes within milliseconds.
-const GRANTED_WITHIN: Duration = Duration::from_secs(2);
 /// How often what Kubernetes tells us no news of is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1200);
 /// Writes of one tenant at once.
@@ -196,7 +196,14 @@ impl<'a> Pass<'a> {
     }
 
     async fn run(&self, assessment: &mut Assessment) -> Result<(), Stop> {
-        let made = self.make(assessment).await?;
+        let made = match self.make(assessment).await {
+            Ok(made) => made,
+            Err(stop) => {
+                // What is over ends, whatever keeps the rest from being done.
+                let ended = first_login::end(self, assessment).await.err();
+                return Err(Stop::first([stop.clone()].into_iter().chain(ended)).unwrap_or(stop));
+            }
+        };
         let objects = self.context.inventory.of(made.instance.name.as_str());
         assessment.workloads(Some(&made.rendered), &objects);
         if made.migration.is_done() {
@@ -298,94 +305,6 @@ impl<'a> Pass<'a> {
         Ok(resolve(&inputs)?)
     }
 
-    /// Data is never moved. Said before anything is written: a Secret that speaks of another place would cut off the pods that run.
-    fn stays_in_place(&self, database: Option<&Database>) -> Result<(), Stop> {
-        let held = self.tenant.status.as_ref().and_then(|status| status.database.as_ref());
-        let (Some(held), Some(database)) = (held, database) else { return Ok(()) };
-        if (&held.name, &held.schema) == (&database.name, &database.schema) {
-            return Ok(());
-        }
-        Err(DatabaseError::place_changed((&held.name, held.schema.as_deref()), (&database.name, database.schema.as_deref())).into())
-    }
-
-    /// All hosts that the tenant claims are its own, or none: by this very process's decision, or by the coordinator's.
-    fn hosts(&self, blueprint: &Blueprint) -> Result<(), Stop> {
-        if self.context.holdings.is_alone() {
-            return Ok(self.context.hosts.take(&self.uid)?);
-        }
-        let granted = self.tenant.status.as_ref().map(TenantStatus::granted_hosts).unwrap_or_default();
-        let claims = hosts(self.tenant, &blueprint.spec.base_domain)?;
-        if claims.iter().all(|host| granted.iter().any(|granted| granted == host.as_str())) {
-            return Ok(());
-        }
-        // Only who may decide acts on what it remembers. It is good enough to tell why there is no grant.
-        self.context.hosts.may_take(&self.uid)?;
-        Err(Stop::not_granted("its hosts"))
-    }
-
-    /// The server that the tenant is on, or now comes to.
-    async fn server(&self) -> Result<Arc<DatabaseServer>, Stop> {
-        let name = match self.placed().await? {
-            Some(name) => name,
-            None if self.context.holdings.is_alone() => self.context.place(self.tenant)?,
-            None => self.granted_place()?,
-        };
-        let server =
-            self.context.stores.servers.get(&reflector::ObjectRef::new(&name)).ok_or_else(|| Stop::missing("DatabaseServer", &name))?;
-        self.in_region(&server)?;
-        Ok(server)
-    }
-
-    /// The region is asked for again here: a tenant may be given one only after it was placed, and a server's may be changed.
-    fn in_region(&self, server: &DatabaseServer) -> Result<(), Stop> {
-        let Some(region) = self.tenant.spec.region.as_ref().filter(|region| server.spec.region.as_ref() != Some(region)) else {
-            return Ok(());
-        };
-        let name = server.name_any();
-        let where_it_is = server.spec.region.as_deref().unwrap_or("none");
-        let message = format!(
-            "spec.region is {region}, but the data is on DatabaseServer {name}, whose region is {where_it_is}, and doesn't move: set spec.region of \
-             the DatabaseServer if it is that server's, else make a new Tenant; what runs goes on running"
-        );
-        Err(Stop::stalled_at(Step::Database, "RegionMismatch", message))
-    }
-
-    /// The server that the tenant is on: as its status says, or, where that was lost, its Secret.
-    async fn placed(&self) -> Result<Option<String>, Stop> {
-        if let Some(database) = self.tenant.status.as_ref().and_then(|status| status.database.as_ref()) {
-            return Ok(Some(database.server.clone()));
-        }
-        if self.context.holdings.is_alone()
-            && let Some(server) = self.context.placements.of(&self.uid)
-        {
-            return Ok(Some(server));
-        }
-        let server = secrets::placed(self).await?;
-        if let Some(server) = &server {
-            self.context.is_placed(&self.uid, server);
-        }
-        Ok(server)
-    }
-
-    /// The server that the coordinator chose.
-    fn granted_place(&self) -> Result<String, Stop> {
-        if let Some(server) = self.tenant.status.as_ref().and_then(TenantStatus::server) {
-            return Ok(server.to_owned());
-        }
-        self.context.placements.has_room(self.tenant.spec.region.as_deref(), &self.context.offers())?;
-        Err(Stop::not_granted("its database server"))
-    }
-
-    /// How long the grant that the pass stopped for may still take before it is worth a word.
-    fn is_granted_soon(&self, stop: Option<&Stop>) -> Option<Duration> {
-        let asked_at = self.context.memory.of(&self.uid).asked_at;
-        let since = stop.filter(|stop| stop.is_for_grant()).map(|_| asked_at.unwrap_or_else(Instant::now));
-        if since != asked_at {
-            self.context.memory.update(&self.uid, |remembered| remembered.asked_at = since);
-        }
-        GRANTED_WITHIN.checked_sub(since?.elapsed())
-    }
-
     /// What the pass says is missing, if it is there. A watch may have been interrupted, as when kinds were just installed; nobody is told that
     /// something doesn't exist before the API server was asked.
     async fn is_yet_to_be_seen(&self, stop: Option<&Stop>) -> Option<ObjectRef> {
@@ -457,7 +376,7 @@ impl<'a> Pass<'a> {
         let wanted: BTreeSet<&ObjectKey> = drawn.chain(first_login).collect();
         for (key, observed) in self.context.inventory.of(&self.tenant.name_any()).iter() {
             let ours = observed.owner.as_deref() == Some(self.uid.as_str()) && !observed.deleting;
-            let needed = wanted.contains(key) || (key.kind == Kind::JOB && (!migration.is_done() || migrate::is_at_work(observed)));
+            let needed = wanted.contains(key) || (key.kind == Kind::JOB && (!migration.is_done() || job::is_at_work(observed)));
             if ours && !needed {
                 self.applier().delete(key, observed).await?;
                 self.context.metrics.wrote();

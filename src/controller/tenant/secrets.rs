@@ -115,16 +115,8 @@ pub async fn ensure(pass: &Pass<'_>, instance: &Instance, server: Option<&Databa
 
 /// The DatabaseServer that the tenant's Secret names, where there is one already.
 pub async fn placed(pass: &Pass<'_>) -> Result<Option<String>, Stop> {
-    let name = pass.tenant.name_any();
-    // Before the operator is let into the namespace there is no Secret, and it may not ask.
-    if !pass.context.inventory.of(&name).keys().any(|key| key.kind == Kind::ROLE_BINDING) {
-        return Ok(None);
-    }
-    let namespace = format!("{NAMESPACE_PREFIX}{name}");
-    let key = ObjectKey { kind: Kind::SECRET, namespace: Some(namespace), name: render::DATABASE_SECRET.to_owned() };
-    let secret = pass.applier().get(&key).await?.filter(|secret| secret.owner.as_deref() == Some(pass.uid.as_str()));
-    let server = secret.and_then(|secret| secret.content()?.pointer(SERVER_ANNOTATION)?.as_str().map(str::to_owned));
-    Ok(server)
+    let secret = own(pass, render::DATABASE_SECRET).await?;
+    Ok(secret.and_then(|(_, secret)| secret.content()?.pointer(SERVER_ANNOTATION)?.as_str().map(str::to_owned)))
 }
 
 async fn generated(pass: &Pass<'_>, instance: &Instance) -> Result<SecretContent, Stop> {
@@ -210,14 +202,24 @@ fn good_until(secret: &Observed, request: &str) -> Option<Timestamp> {
 }
 
 /// Takes the token of a first login away.
-pub async fn forget_first_login(pass: &Pass<'_>, instance: &Instance) -> Result<(), Stop> {
-    let key = ObjectKey { kind: Kind::SECRET, namespace: Some(instance.namespace.clone()), name: render::FIRST_LOGIN_SECRET.to_owned() };
-    let found = pass.applier().get(&key).await?.filter(|found| found.owner.as_deref() == Some(pass.uid.as_str()));
-    if let Some(found) = found {
+pub async fn forget_first_login(pass: &Pass<'_>) -> Result<(), Stop> {
+    if let Some((key, found)) = own(pass, render::FIRST_LOGIN_SECRET).await? {
         pass.applier().delete(&key, &found).await?;
         pass.context.metrics.wrote();
     }
     Ok(())
+}
+
+/// The tenant's own Secret of this name, where there is one: found without an instance, which can't be resolved while something is missing.
+async fn own(pass: &Pass<'_>, secret: &str) -> Result<Option<(ObjectKey, Observed)>, Stop> {
+    let tenant = pass.tenant.name_any();
+    // Before the operator is let into the namespace there is no Secret, and it may not ask.
+    if !pass.context.inventory.of(&tenant).keys().any(|key| key.kind == Kind::ROLE_BINDING) {
+        return Ok(None);
+    }
+    let key = ObjectKey { kind: Kind::SECRET, namespace: Some(format!("{NAMESPACE_PREFIX}{tenant}")), name: secret.to_owned() };
+    let found = pass.applier().get(&key).await?.filter(|found| found.owner.as_deref() == Some(pass.uid.as_str()));
+    Ok(found.map(|found| (key, found)))
 }
 
 /// The pull secret that the blueprint names.
