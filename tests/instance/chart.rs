@@ -69,3 +69,13 @@ fn nothing_of_the_chart_names_the_usual_namespace_or_account_where_it_is_given_o
     }
     assert!(chart.contains_key(&("ServiceAccount".to_owned(), "somebody".to_owned())));
 }
+
+#[test]
+fn definitions_that_are_not_kept_may_be_deleted() {
+    let mut chart = of_chart(&["--set", "crds.keep=false"]);
+    chart.retain(|(kind, _), _| kind == "CustomResourceDefinition");
+    assert!(!chart.is_empty());
+    for (name, definition) in chart {
+        assert_eq!(definition["metadata"]["annotations"], json!({"tenantry.dev/deletion": "allowed"}), "{name:?}");
+    }
+}

@@ -106,6 +106,19 @@ async fn a_protected_tenant_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn no_tenant_goes_with_the_definitions() {
+    let world = World::new().await;
+    let sentence = "all of its objects would go with the definition, protected tenants too";
+    for plural in ["tenants", "blueprints", "plans", "releases", "databaseservers"] {
+        let definition = format!("{plural}.tenantry.dev");
+        refused(&definition, world.try_delete_dry("CustomResourceDefinition", None, &definition).await, sentence);
+    }
+    let other = world.list("CustomResourceDefinition", None, "").await;
+    let other = other.iter().find(|definition| definition["spec"]["group"] != "tenantry.dev").expect("another's definition");
+    allowed("another's definition", world.try_delete_dry("CustomResourceDefinition", None, &name(other)).await);
+}
+
+#[tokio::test]
 async fn only_who_may_delete_a_tenant_sets_the_moment_of_its_deletion() {
     let tenant = Tenant::new("leaving").ready().await;
     let world = &tenant.world;

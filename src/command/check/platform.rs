@@ -24,7 +24,8 @@ const CLOCK: i64 = 5;
 /// What mends a right that is lacking.
 const MEND_RIGHTS: &str = "helm upgrade, or kubectl apply --server-side -k config/rbac";
 /// The policies of config/admission.
-const POLICIES: [&str; 10] = [
+const POLICIES: [&str; 11] = [
+    "tenantry-definitions",
     "tenantry-guard-rails",
     "tenantry-marks",
     "tenantry-operator-namespaces",
