@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
+use tenantry::api::tenant::Branding;
 use tenantry::api::{Blueprint, Plan, Tenant, schema};
 use tenantry::inspect::State;
 use tenantry::instance::names::Host;
@@ -49,6 +50,9 @@ pub struct Options {
     /// The main colour, such as '#0a5c36'.
     #[arg(long, value_name = "COLOR")]
     color: Option<String>,
+    /// The logo, by its https address.
+    #[arg(long, value_name = "URL")]
+    logo: Option<String>,
     /// The channel whose releases it gets.
     #[arg(long, value_name = "NAME")]
     channel: Option<String>,
@@ -122,8 +126,9 @@ async fn manifest(client: &Client, options: &Options) -> Result<Value, Failure> 
     if let Some(trial) = &options.trial {
         spec["expiresAt"] = moment_in("--trial", trial, jiff::Timestamp::now())?.into();
     }
-    if let Some(color) = &options.color {
-        spec["branding"] = json!({"primaryColor": color});
+    let branding = Branding { primary_color: options.color.clone(), logo_url: options.logo.clone() };
+    if branding != Branding::default() {
+        spec["branding"] = json!(branding);
     }
     if let Some(channel) = &options.channel {
         spec["release"] = json!({"channel": channel});

@@ -1,5 +1,5 @@
 //! How an object is changed in a visitor's name: by server-side apply, and never over what Git keeps; over what somebody else has set only where the visitor
-//! says so.
+//! says so. What goes is taken away whoever has set it: who asks for that sees that it is there.
 
 use super::MANAGER;
 use super::own_fields::{applied_by, managers_of};
@@ -9,9 +9,10 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::iter;
 
 /// How the field managers begin of programs that set an object back to what they have of it elsewhere, in Git as a rule.
 const KEEPERS: [&str; 10] =
@@ -41,11 +42,44 @@ impl From<kube::Error> for Refusal {
     }
 }
 
-/// Sets these fields of `spec`, and none besides. What this console had set before stays.
+/// Sets these fields of `spec`, takes those away that are null, and touches none besides. What this console had set before stays.
 ///
 /// # Errors
-/// Where others have set them, or the API server refuses it.
-pub async fn apply<K>(client: &Client, object: &K, spec: Value, overwrite: bool) -> Result<(), Refusal>
+/// Where Git keeps one of them, somebody else has set one that is to be another, or the API server refuses it.
+pub async fn apply<K>(client: &Client, object: &K, spec: &Value, overwrite: bool) -> Result<(), Refusal>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let (wanted, gone) = set_and_gone(spec);
+    for field in &gone {
+        let path: Vec<_> = iter::once("spec").chain(field.iter().map(String::as_str)).collect();
+        if let Some(keeper) = managers_of(object.managed_fields(), &path).into_iter().find(|manager| keeps(manager)) {
+            return Err(kept_in_git(keeper));
+        }
+    }
+    if let Some(wanted) = wanted {
+        set(client, object, &wanted, overwrite).await?;
+    }
+    if gone.is_empty() { Ok(()) } else { take_away(client, object, &gone).await }
+}
+
+/// What is to be set, if anything is, and the paths to what is to go.
+fn set_and_gone(spec: &Value) -> (Option<Value>, Vec<Vec<String>>) {
+    let fields = match spec {
+        Value::Null => return (None, vec![Vec::new()]),
+        Value::Object(fields) => fields,
+        value => return (Some(value.clone()), Vec::new()),
+    };
+    let (mut wanted, mut gone) = (Map::new(), Vec::new());
+    for (name, value) in fields {
+        let (set, paths) = set_and_gone(value);
+        wanted.extend(set.map(|set| (name.clone(), set)));
+        gone.extend(paths.into_iter().map(|path| iter::once(name.clone()).chain(path).collect()));
+    }
+    ((!wanted.is_empty()).then_some(Value::Object(wanted)), gone)
+}
+
+async fn set<K>(client: &Client, object: &K, spec: &Value, overwrite: bool) -> Result<(), Refusal>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
@@ -80,21 +114,16 @@ where
     Ok(())
 }
 
-/// Takes a field of `spec` away, whoever has set it: who asks for that sees that it is there.
-///
-/// # Errors
-/// Where Git keeps it, or the API server refuses it.
-pub async fn take_away<K>(client: &Client, object: &K, field: &[&str]) -> Result<(), Refusal>
+async fn take_away<K>(client: &Client, object: &K, fields: &[Vec<String>]) -> Result<(), Refusal>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
-    let owners = managers_of(object.managed_fields(), &[&["spec"], field].concat());
-    if let Some(keeper) = owners.into_iter().find(|manager| keeps(manager)) {
-        return Err(kept_in_git(keeper));
-    }
     let api: Api<K> = Api::all(client.clone());
-    let gone = field.iter().rev().fold(Value::Null, |below, name| json!({(*name): below}));
-    let patch = json!({"metadata": {"uid": object.uid()}, "spec": gone});
+    let mut spec = json!({});
+    for field in fields {
+        field.iter().fold(&mut spec, |above, name| &mut above[name.as_str()]);
+    }
+    let patch = json!({"metadata": {"uid": object.uid()}, "spec": spec});
     let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     api.patch(&object.name_any(), &parameters, &Patch::Merge(&patch)).await?;
     Ok(())
@@ -151,6 +180,17 @@ mod tests {
         let are_choices = |object: Value| conflicts.iter().map(|conflict| conflict.is_anothers_choice(&object)).collect::<Vec<_>>();
         assert_eq!(are_choices(object(false)), [false, true, false]);
         assert_eq!(are_choices(object(true)), [true, true, false]);
+    }
+
+    #[test]
+    fn what_is_null_goes_and_the_rest_is_set() {
+        let path = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let spec =
+            json!({"plan": "large", "expiresAt": null, "branding": {"primaryColor": "#0a5c36", "logoUrl": null}, "deletion": {"at": null}});
+        let gone = vec![path(&["branding", "logoUrl"]), path(&["deletion", "at"]), path(&["expiresAt"])];
+        assert_eq!(set_and_gone(&spec), (Some(json!({"plan": "large", "branding": {"primaryColor": "#0a5c36"}})), gone));
+        assert_eq!(set_and_gone(&json!({"suspended": false})), (Some(json!({"suspended": false})), vec![]));
+        assert_eq!(set_and_gone(&json!({})), (None, vec![]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What can be done with a tenant: each is asked before it is done.
 
-use super::apply::{Refusal, apply, take_away};
+use super::apply::{Refusal, apply};
+use super::brand::Brand;
 use super::form::Submitted;
 use super::frame::Frame;
 use super::offer::{Offer, offers};
@@ -26,6 +27,8 @@ pub enum Change {
     Resume,
     Plan,
     Trial,
+    /// Colour and logo.
+    Look,
     Delete,
     /// Takes a deletion back that is yet to come.
     Keep,
@@ -42,6 +45,8 @@ impl Change {
 #[serde(default)]
 pub struct Answer {
     plan: String,
+    color: String,
+    logo: String,
     /// So many days more of a trial, or of grace; none takes the end of a trial away, or deletes at once.
     days: String,
     /// The name, typed.
@@ -50,6 +55,12 @@ pub struct Answer {
     overwrite: bool,
     /// The tenant that was shown, which may be another of the same name by now.
     uid: String,
+}
+
+impl Answer {
+    fn brand(&self, tenant: &Tenant) -> Brand {
+        Brand { customer: tenant.spec.display_name.clone(), color: self.color.clone(), logo: self.logo.clone() }
+    }
 }
 
 #[derive(Template)]
@@ -74,6 +85,10 @@ impl Page {
         if self.answer.plan.is_empty() { &self.tenant.spec.plan } else { &self.answer.plan }
     }
 
+    fn brand(&self) -> Brand {
+        self.answer.brand(&self.tenant)
+    }
+
     fn keeps_data(&self) -> bool {
         self.tenant.spec.deletion.policy == crate::api::tenant::DeletionPolicy::Retain
     }
@@ -91,7 +106,8 @@ async fn page(frame: Frame, name: &str, change: Change) -> Result<Page, Problem>
     }
     let tenant = tenant::find(&frame.visitor.client, name).await?;
     let offers = if change == Change::Plan { offers(&frame.visitor.client).await? } else { Vec::new() };
-    Ok(Page { frame, change, tenant, offers, refusal: None, answer: Answer::default() })
+    let Brand { color, logo, .. } = Brand::of("", &tenant.spec.branding.clone().unwrap_or_default());
+    Ok(Page { frame, change, tenant, offers, refusal: None, answer: Answer { color, logo, ..Answer::default() } })
 }
 
 /// Does it, and goes back to the tenant's page.
@@ -107,8 +123,7 @@ pub async fn make(
     }
     let outcome = match asked(change, &answer, &page.tenant, Timestamp::now()) {
         Ok(Asked::Delete) => delete(&client, &page.tenant).await,
-        Ok(Asked::Set(spec)) => apply(&client, &page.tenant, spec, answer.overwrite).await,
-        Ok(Asked::TakeAway(field)) => take_away(&client, &page.tenant, field).await,
+        Ok(Asked::Set(spec)) => apply(&client, &page.tenant, &spec, answer.overwrite).await,
         Err(why) => Err(Refusal::Problem(why)),
     };
     let Err(refusal) = outcome else { return Ok(Redirect::to(&format!("/tenants/{name}")).into_response()) };
@@ -120,9 +135,8 @@ pub async fn make(
 
 /// What an answer comes to.
 enum Asked {
+    /// These fields of `spec`; those that are null go.
     Set(Value),
-    /// This field of `spec` goes.
-    TakeAway(&'static [&'static str]),
     Delete,
 }
 
@@ -132,13 +146,17 @@ fn asked(change: Change, answer: &Answer, tenant: &Tenant, now: Timestamp) -> Re
         Change::Resume => Asked::Set(json!({"suspended": false})),
         Change::Plan if answer.plan.is_empty() => return Err("choose a plan".to_owned()),
         Change::Plan => Asked::Set(json!({"plan": answer.plan})),
-        Change::Trial if answer.days.is_empty() => Asked::TakeAway(&["expiresAt"]),
+        Change::Trial if answer.days.is_empty() => Asked::Set(json!({"expiresAt": null})),
         Change::Trial => {
             // A trial that runs is made longer; one that is over, or was none, begins now.
             let from = tenant.spec.expires_at.as_ref().map(|end| end.0).filter(|end| *end > now).unwrap_or(now);
             Asked::Set(json!({"expiresAt": days_after(from, &answer.days)?}))
         }
-        Change::Keep => Asked::TakeAway(&["deletion", "at"]),
+        Change::Look => {
+            let changes = answer.brand(tenant).changes(&tenant.spec.branding.clone().unwrap_or_default());
+            Asked::Set(json!({"branding": changes?}))
+        }
+        Change::Keep => Asked::Set(json!({"deletion": {"at": null}})),
         Change::Delete if answer.name.trim() != tenant.name_any() => {
             return Err(format!("type {} to say that you mean it; nothing was done", tenant.name_any()));
         }
@@ -178,7 +196,6 @@ mod tests {
     fn set(change: Change, answer: Answer, tenant: &Tenant) -> Result<Value, String> {
         match asked(change, &answer, tenant, "2026-11-30T10:00:00Z".parse().unwrap())? {
             Asked::Set(spec) => Ok(spec),
-            Asked::TakeAway(field) => Ok(json!({"gone": field})),
             Asked::Delete => Ok(json!("deleted")),
         }
     }
@@ -189,7 +206,7 @@ mod tests {
         assert_eq!(set(Change::Trial, days("7"), &tenant(None)), Ok(json!({"expiresAt": "2026-12-07T10:00:00Z"})));
         assert_eq!(set(Change::Trial, days("7"), &tenant(Some("2026-12-02T00:00:00Z"))), Ok(json!({"expiresAt": "2026-12-09T00:00:00Z"})));
         assert_eq!(set(Change::Trial, days("7"), &tenant(Some("2026-01-01T00:00:00Z"))), Ok(json!({"expiresAt": "2026-12-07T10:00:00Z"})));
-        assert_eq!(set(Change::Trial, days(""), &tenant(Some("2026-12-02T00:00:00Z"))), Ok(json!({"gone": ["expiresAt"]})));
+        assert_eq!(set(Change::Trial, days(""), &tenant(Some("2026-12-02T00:00:00Z"))), Ok(json!({"expiresAt": null})));
         for nonsense in ["0", "-1", "731", "x", "1e3"] {
             assert!(set(Change::Trial, days(nonsense), &tenant(None)).is_err(), "{nonsense}");
         }
@@ -200,7 +217,7 @@ mod tests {
         let named = |name: &str| Answer { name: name.to_owned(), ..Answer::default() };
         let later = Answer { days: "7".to_owned(), ..named("acme") };
         assert_eq!(set(Change::Delete, later, &tenant(None)), Ok(json!({"deletion": {"at": "2026-12-07T10:00:00Z"}})));
-        assert_eq!(set(Change::Keep, Answer::default(), &tenant(None)), Ok(json!({"gone": ["deletion", "at"]})));
+        assert_eq!(set(Change::Keep, Answer::default(), &tenant(None)), Ok(json!({"deletion": {"at": null}})));
         assert!(set(Change::Delete, Answer { days: "7".to_owned(), ..named("other") }, &tenant(None)).is_err());
         for wrong in ["", "acm", "ACME", "acme2"] {
             assert!(set(Change::Delete, named(wrong), &tenant(None)).is_err(), "{wrong}");

@@ -13,6 +13,8 @@ pub struct Color([u8; 3]);
 
 impl Color {
     const WHITE: Self = Self([255; 3]);
+    /// A grey, where none is chosen.
+    pub const UNDECIDED: Self = Self([0x5f; 3]);
 
     /// From `#0a5c36`.
     pub fn parse(text: &str) -> Option<Self> {

@@ -17,6 +17,8 @@ pub struct Frame {
     pub form_token: String,
     /// The path of the page.
     pub path: String,
+    /// Whether there is a Git repository to propose tenants in.
+    has_git: bool,
 }
 
 impl FromRequestParts<Console> for Frame {
@@ -25,7 +27,7 @@ impl FromRequestParts<Console> for Frame {
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
         let visitor = Visitor::from_request_parts(parts, console).await?;
         let Ok(FormToken(form_token)) = FormToken::from_request_parts(parts, console).await;
-        Ok(Self { visitor, form_token, path: parts.uri.path().to_owned() })
+        Ok(Self { visitor, form_token, path: parts.uri.path().to_owned(), has_git: console.git.is_some() })
     }
 }
 
@@ -35,9 +37,19 @@ impl Frame {
         assets::address(name)
     }
 
-    /// Whether the visitor may onboard.
+    /// Whether the visitor may make tenants.
     pub fn may_create(&self) -> bool {
         self.visitor.rights.has(Right::CreateTenants)
+    }
+
+    /// Whether the visitor may propose tenants in Git.
+    pub fn may_propose(&self) -> bool {
+        self.has_git && (self.may_create() || self.visitor.rights.has(Right::ProposeTenants))
+    }
+
+    /// Whether the visitor may onboard, in the one way or the other.
+    pub fn may_onboard(&self) -> bool {
+        self.may_create() || self.may_propose()
     }
 
     /// Whether the visitor may change tenants.

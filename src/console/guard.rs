@@ -12,10 +12,20 @@ use axum::response::{IntoResponse, Response};
 /// The biggest form has some text fields.
 const BODY_BYTES: usize = 64 * 1024;
 
+macro_rules! policy {
+    ($pictures:literal) => {
+        concat!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src ",
+            $pictures,
+            "; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+    };
+}
 /// Scripts, styles and pictures come from here alone, and none stand in the page itself; nothing frames the pages, and forms lead nowhere else. See
 /// [CSP 3](https://www.w3.org/TR/CSP3/).
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
-    base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str = policy!("'self' data:");
+/// The same, where a logo is tried.
+const POLICY_WITH_LOGOS: &str = policy!("'self' data: https:");
 
 const HEADERS: [(HeaderName, &str); 7] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -38,11 +48,17 @@ pub fn around(pages: Router<Console>, console: &Console) -> Router<Console> {
         .layer(from_fn(protect))
 }
 
-/// What a browser may do with the answer.
+/// Lets pictures of other sites be shown.
+pub async fn let_logos_in(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_WITH_LOGOS));
+    response
+}
+
+/// What a browser may do with the answer, where the page itself doesn't say.
 pub async fn protect(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

@@ -10,6 +10,7 @@
 mod address;
 mod apply;
 mod assets;
+mod brand;
 mod change;
 mod color;
 mod fleet;
@@ -35,6 +36,7 @@ mod visitor;
 
 use axum::Router;
 use axum::extract::FromRef;
+use axum::middleware::map_response;
 use axum::response::Redirect;
 use axum::routing::{get, post};
 use axum_extra::extract::cookie::Key;
@@ -82,6 +84,13 @@ impl FromRef<Console> for Key {
 
 /// All pages.
 pub fn router(console: Console) -> Router {
+    // Where a logo is chosen it is shown.
+    let with_logos = Router::new()
+        .route("/tenants/{name}/{change}", get(change::ask).post(change::make))
+        .route("/onboard", get(onboard::page).post(onboard::make))
+        .route("/onboard/manifest", post(onboard::download))
+        .route("/onboard/proposal", post(onboard::propose))
+        .layer(map_response(guard::let_logos_in));
     let pages = Router::new()
         .route("/", get(|| async { Redirect::to("/tenants") }))
         .route("/login", get(login::page).post(login::begin))
@@ -92,15 +101,13 @@ pub fn router(console: Console) -> Router {
         .route("/tenants/{name}/progress", get(tenant::stream))
         .route("/tenants/{name}/hand-over", get(hand_over::page))
         .route("/tenants/{name}/first-login", post(hand_over::ask_first_login))
-        .route("/tenants/{name}/{change}", get(change::ask).post(change::make))
-        .route("/onboard", get(onboard::page).post(onboard::make))
+        .route("/preview", get(brand::preview))
         .route("/onboard/look", get(onboard::look))
-        .route("/onboard/manifest", post(onboard::download))
-        .route("/onboard/proposal", post(onboard::propose))
         .route("/onboard/proposed/{name}", get(onboard::proposed))
         .route("/releases", get(releases::list))
         .route("/releases/{name}", get(releases::page))
         .route("/releases/{name}/progress", get(releases::stream))
-        .route("/releases/{name}/{change}", get(releases::ask).post(releases::make));
+        .route("/releases/{name}/{change}", get(releases::ask).post(releases::make))
+        .merge(with_logos);
     guard::around(pages, &console).merge(assets::routes()).route("/healthz", get(|| async { "ok" })).with_state(console)
 }

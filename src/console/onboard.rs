@@ -1,8 +1,8 @@
 //! A new customer, from a few fields to a page that comes up.
 
 use super::address::{self, Verdict};
+use super::brand::Brand;
 use super::change::days_after;
-use super::color::Color;
 use super::fleet::Row;
 use super::form::{Submitted, new_id};
 use super::frame::Frame;
@@ -12,6 +12,7 @@ use super::problem::{Problem, in_words, show};
 use super::rights::Right;
 use super::visitor::Visitor;
 use super::{Console, MANAGER};
+use crate::api::tenant::Branding;
 use crate::api::{Blueprint, GROUP, Tenant, VERSION, schema};
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -44,6 +45,7 @@ pub struct Filled {
     /// Days of a trial; none where there is none.
     trial: String,
     color: String,
+    logo: String,
     /// Tells this form from all others.
     form: String,
 }
@@ -99,8 +101,13 @@ pub struct Look {
     base_domain: String,
     verdict: Verdict,
     suggestions: Vec<String>,
-    color: Option<Color>,
-    customer: String,
+    brand: Brand,
+}
+
+impl Filled {
+    fn brand(&self) -> Brand {
+        Brand { customer: self.customer.clone(), color: self.color.clone(), logo: self.logo.clone() }
+    }
 }
 
 impl Look {
@@ -111,7 +118,7 @@ impl Look {
             Verdict::Free | Verdict::Empty => Vec::new(),
             _ => address::suggestions(&name, &base_domain, tenants),
         };
-        Self { suggestions, verdict, base_domain, color: Color::parse(&filled.color), customer: filled.customer.clone(), name }
+        Self { name, base_domain, verdict, suggestions, brand: filled.brand() }
     }
 }
 
@@ -123,8 +130,6 @@ struct Page {
     filled: Filled,
     look: Look,
     problems: Vec<String>,
-    /// Whether there is a Git repository to propose tenants in.
-    has_git: bool,
 }
 
 /// The form.
@@ -134,14 +139,14 @@ pub async fn page(State(console): State<Console>, frame: Frame, Query(filled): Q
 }
 
 async fn form(console: &Console, frame: Frame, filled: Filled, problems: Vec<String>) -> Result<Page, Problem> {
-    if !frame.may_create() {
+    if !frame.may_onboard() {
         return Err(Problem::forbidden(Right::CreateTenants.missing()));
     }
     let choices = Choices::of(&frame.visitor.client).await?;
     let tenants = console.fleet.rows(&frame.visitor).await?;
     let filled = choices.complete(filled);
     let look = Look::of(&filled, choices.base_domain(&filled), &tenants);
-    Ok(Page { frame, choices, filled, look, problems, has_git: console.git.is_some() })
+    Ok(Page { frame, choices, filled, look, problems })
 }
 
 /// What is said while somebody types.
@@ -150,7 +155,9 @@ pub async fn look(State(console): State<Console>, visitor: Visitor, Query(filled
     let tenants = console.fleet.rows(&visitor).await?;
     let filled = choices.exemplary(filled);
     let mut look = Look::of(&filled, choices.base_domain(&filled), &tenants);
+    // Who may make none can't try either.
     if look.verdict.is_free()
+        && visitor.rights.has(Right::CreateTenants)
         && let Err(why) = try_out(&visitor, &look, &filled).await
     {
         look.verdict = Verdict::Refused(why);
@@ -161,7 +168,8 @@ pub async fn look(State(console): State<Console>, visitor: Visitor, Query(filled
 /// Whether the cluster would take a tenant of this name, as far as it is filled in: its admission policies have a say, and somebody may just have made it.
 async fn try_out(visitor: &Visitor, look: &Look, filled: &Filled) -> Result<(), String> {
     let customer = if filled.customer.trim().is_empty() { look.name.clone() } else { filled.customer.clone() };
-    let Ok(manifest) = manifest(&Filled { customer, color: String::new(), ..filled.clone() }, look, visitor, Timestamp::now()) else {
+    let plain = Filled { customer, color: String::new(), logo: String::new(), ..filled.clone() };
+    let Ok(manifest) = manifest(&plain, look, visitor, Timestamp::now()) else {
         return Ok(());
     };
     create(&visitor.client, &manifest, DryRun(true)).await
@@ -169,6 +177,9 @@ async fn try_out(visitor: &Visitor, look: &Look, filled: &Filled) -> Result<(), 
 
 /// Makes the tenant, once however often the form is sent.
 pub async fn make(State(console): State<Console>, frame: Frame, Submitted(filled): Submitted<Filled>) -> Result<Response, Problem> {
+    if !frame.may_create() {
+        return Err(Problem::forbidden(Right::CreateTenants.missing()));
+    }
     let visitor = frame.visitor.clone();
     let page = form(&console, frame, filled, Vec::new()).await?;
     let name = page.look.name.clone();
@@ -279,13 +290,10 @@ fn manifest(filled: &Filled, look: &Look, visitor: &Visitor, now: Timestamp) -> 
         problems.push("choose a plan".to_owned());
     }
     let mut spec = json!({"displayName": filled.customer.trim(), "blueprint": filled.blueprint, "plan": filled.plan});
-    match filled.color.trim() {
-        "" => {}
-        typed => match Color::parse(typed) {
-            Some(color) if color.is_readable() => spec["branding"] = json!({"primaryColor": color.to_string()}),
-            Some(color) => problems.push(format!("{color} can't be read on white: take {}", color.readable())),
-            None => problems.push("a colour is # and six digits, such as #0a5c36".to_owned()),
-        },
+    match filled.brand().changes(&Branding::default()) {
+        Ok(branding) if branding == json!({}) => {}
+        Ok(branding) => spec["branding"] = branding,
+        Err(why) => problems.push(why),
     }
     match filled.trial.as_str() {
         "" => {}

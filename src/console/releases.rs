@@ -229,7 +229,7 @@ pub async fn make(
         Change::GoOn => json!({"paused": false}),
         Change::RollBack => json!({"rolledBack": true}),
     };
-    let outcome = apply(&question.frame.visitor.client, &question.release, spec, answer.overwrite).await;
+    let outcome = apply(&question.frame.visitor.client, &question.release, &spec, answer.overwrite).await;
     let Err(refusal) = outcome else { return Ok(Redirect::to(&format!("/releases/{name}")).into_response()) };
     let status = refusal.status();
     question.refusal = Some(refusal);

@@ -11,6 +11,8 @@ pub enum Right {
     ListTenants,
     /// To onboard.
     CreateTenants,
+    /// To propose in Git, for who may not onboard. No API server ever asks for it.
+    ProposeTenants,
     /// To change plan, trial or look, to suspend and to resume.
     ChangeTenants,
     /// To delete.
@@ -27,9 +29,10 @@ pub enum Right {
 
 impl Right {
     /// All of them.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::ListTenants,
         Self::CreateTenants,
+        Self::ProposeTenants,
         Self::ChangeTenants,
         Self::DeleteTenants,
         Self::ListPlans,
@@ -42,6 +45,7 @@ impl Right {
         match self {
             Self::ListTenants => ("list", "tenants"),
             Self::CreateTenants => ("create", "tenants"),
+            Self::ProposeTenants => ("propose", "tenants"),
             Self::ChangeTenants => ("patch", "tenants"),
             Self::DeleteTenants => ("delete", "tenants"),
             Self::ListPlans => ("list", "plans"),

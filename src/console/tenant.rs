@@ -60,6 +60,10 @@ impl Content<'_> {
     fn color(&self) -> Option<&str> {
         self.tenant.spec.branding.as_ref()?.primary_color.as_deref()
     }
+
+    fn logo(&self) -> Option<&str> {
+        self.tenant.spec.branding.as_ref()?.logo_url.as_deref()
+    }
 }
 
 /// What a tenant is held against while it is drawn.

@@ -12,6 +12,19 @@ async function chooses(page, blueprint, plan) {
   await page.getByRole("radio", { name: plan }).check();
 }
 
+const LOGO = "https://pictures.example/logo.svg";
+
+/** Types the address of a logo, and sees it. */
+async function sees(page, logo) {
+  const body = '<svg xmlns="http://www.w3.org/2000/svg" width="96" height="32"><circle cx="16" cy="16" r="14" fill="#fff"/><path d="M40 9h50v5H40zm0 10h34v5H40z" fill="#fff"/></svg>';
+  await page.route(logo, (route) => route.fulfill({ contentType: "image/svg+xml", body }));
+  await page.getByLabel("Logo").fill(logo);
+  await page.locator("#preview img").waitFor();
+  await page.waitForFunction(() => document.querySelector("#preview img")?.naturalWidth === 96);
+  // Chromium holds streams back as long as anything is intercepted.
+  await page.unroute(logo);
+}
+
 /** Somebody sells while the customer is on the phone. */
 export async function onboard(browser, { url, token, name, taken, blueprint, plan }) {
   const page = await visitor(browser, url, { token });
@@ -40,6 +53,7 @@ export async function onboard(browser, { url, token, name, taken, blueprint, pla
   await preview.locator("button[data-fill=color]").click();
   await preview.getByText("can't be read on white").waitFor({ state: "detached" });
   assert.notEqual(await page.getByLabel("Main colour").inputValue(), "#f2b705");
+  await sees(page, LOGO);
   await chooses(page, blueprint, plan);
   await page.getByLabel("Trial").selectOption("14");
   await picture(page, "onboard");
@@ -160,6 +174,19 @@ export async function live(browser, { url, token, name, larger }) {
   await isAccessible(page);
   await press("button", "Change trial");
   await page.getByText("trial, 30 days left").waitFor();
+
+  await press("link", "Change look");
+  await page.getByText("The look of").waitFor();
+  await sees(page, LOGO);
+  await page.getByLabel("Main colour").fill("#f2b705");
+  await page.locator("#preview").getByText("can't be read on white").waitFor();
+  await isAccessible(page);
+  await page.locator("#preview button[data-fill=color]").focus();
+  await page.keyboard.press("Enter");
+  await page.locator("#preview").getByText("can't be read on white").waitFor({ state: "detached" });
+  await press("button", "Change look");
+  await page.locator("dd", { hasText: LOGO }).waitFor();
+  await isAccessible(page);
 
   await press("link", "Suspend");
   await page.getByText("visitors see").waitFor();

@@ -91,36 +91,118 @@ async fn nobody_is_believed_who_only_says_who_he_is() {
     assert_eq!(forged.status, 303, "a token that nobody signed is none");
 }
 
+/// The roles of people, in the order of [`ROUTES`].
+const ROLES: [&str; 5] = ["tenantry-publisher", "tenantry-viewer", "tenantry-proposer", "tenantry-sales", "tenantry-admin"];
+
+/// What each role gets at each route, where it asks or sends what is too little to do anything. Who is nobody is sent to the login, but for what is for all.
+const ROUTES: [(&str, &str, &str, [u16; 5]); 43] = [
+    ("/", "GET", "/", [303, 303, 303, 303, 303]),
+    ("/healthz", "GET", "/healthz", [200, 200, 200, 200, 200]),
+    ("/login", "GET", "/login", [200, 200, 200, 200, 200]),
+    ("/login", "POST", "/login", [401, 401, 401, 401, 401]),
+    ("/tenants", "GET", "/tenants", [403, 200, 200, 200, 200]),
+    ("/tenants.csv", "GET", "/tenants.csv", [403, 200, 200, 200, 200]),
+    ("/tenants/{name}", "GET", "/tenants/TENANT", [403, 200, 200, 200, 200]),
+    ("/tenants/{name}/progress", "GET", "/tenants/TENANT/progress", [403, 200, 200, 200, 200]),
+    ("/tenants/{name}/hand-over", "GET", "/tenants/TENANT/hand-over", [403, 200, 200, 200, 200]),
+    ("/tenants/{name}/first-login", "POST", "/tenants/TENANT/first-login", [403, 403, 403, 409, 409]),
+    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/suspend", [403, 403, 403, 200, 200]),
+    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/resume", [403, 403, 403, 200, 200]),
+    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/plan", [403, 403, 403, 200, 200]),
+    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/trial", [403, 403, 403, 200, 200]),
+    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/look", [403, 403, 403, 200, 200]),
+    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/keep", [403, 403, 403, 200, 200]),
+    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/delete", [403, 403, 403, 403, 200]),
+    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/suspend", [403, 403, 403, 409, 409]),
+    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/resume", [403, 403, 403, 409, 409]),
+    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/plan", [403, 403, 403, 409, 409]),
+    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/trial", [403, 403, 403, 409, 409]),
+    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/look", [403, 403, 403, 409, 409]),
+    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/keep", [403, 403, 403, 409, 409]),
+    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/delete", [403, 403, 403, 403, 409]),
+    ("/preview", "GET", "/preview?color=%230a5c36", [200, 200, 200, 200, 200]),
+    ("/onboard", "GET", "/onboard", [403, 403, 403, 200, 200]),
+    ("/onboard", "POST", "/onboard", [403, 403, 403, 422, 422]),
+    ("/onboard/look", "GET", "/onboard/look?name=x", [403, 200, 200, 200, 200]),
+    ("/onboard/manifest", "POST", "/onboard/manifest", [403, 403, 403, 422, 422]),
+    // This console knows no repository.
+    ("/onboard/proposal", "POST", "/onboard/proposal", [404, 404, 404, 404, 404]),
+    ("/onboard/proposed/{name}", "GET", "/onboard/proposed/TENANT", [403, 303, 303, 303, 303]),
+    ("/releases", "GET", "/releases", [200, 200, 200, 200, 200]),
+    ("/releases/{name}", "GET", "/releases/RELEASE", [200, 200, 200, 200, 200]),
+    ("/releases/{name}/progress", "GET", "/releases/RELEASE/progress", [200, 200, 200, 200, 200]),
+    ("/releases/{name}/{change}", "GET", "/releases/RELEASE/pause", [403, 403, 403, 403, 200]),
+    ("/releases/{name}/{change}", "GET", "/releases/RELEASE/go-on", [403, 403, 403, 403, 200]),
+    ("/releases/{name}/{change}", "GET", "/releases/RELEASE/roll-back", [403, 403, 403, 403, 200]),
+    ("/releases/{name}/{change}", "POST", "/releases/RELEASE/pause", [403, 403, 403, 403, 409]),
+    ("/releases/{name}/{change}", "POST", "/releases/RELEASE/go-on", [403, 403, 403, 403, 409]),
+    ("/releases/{name}/{change}", "POST", "/releases/RELEASE/roll-back", [403, 403, 403, 403, 409]),
+    ("/nowhere", "GET", "/nowhere", [404, 404, 404, 404, 404]),
+    ("/nowhere", "POST", "/nowhere", [404, 404, 404, 404, 404]),
+    ("/logout", "POST", "/logout", [303, 303, 303, 303, 303]),
+];
+
 #[tokio::test]
-async fn each_role_sees_what_it_may_do_and_is_refused_the_rest() {
+async fn each_role_gets_at_each_route_what_it_may_and_is_refused_the_rest() {
+    let routes = include_str!("../../src/console/mod.rs").split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    for route in routes {
+        assert!(ROUTES.iter().any(|(known, ..)| *known == route), "nothing is said of {route}");
+    }
+    let world = World::new().await;
+    let console = Console::start().await;
+    let blueprint = world.blueprint(json!({})).await;
+    let tenant = Tenant::new("routed").with(json!({"blueprint": blueprint})).create_in(&world).await;
+    tenant.ready().await;
+    let release = unique("routed");
+    world.create(&manifest("Release", &release, json!({"blueprint": blueprint, "version": "1.0", "waves": [{"name": "all"}]}))).await;
+    let (before, place) =
+        (tenant.get().await["spec"].clone(), |path: &str| path.replace("TENANT", &tenant.name).replace("RELEASE", &release));
+    for (number, role) in ROLES.into_iter().enumerate() {
+        let mut browser = visited_by(&console, &world, role).await;
+        let_in(&mut browser, &place("/releases/RELEASE")).await;
+        // With a form's token, so that nothing but the role can be in the way.
+        browser.open("/login").await;
+        for (_, method, path, statuses) in ROUTES {
+            let path = place(path);
+            let answer = match method {
+                "POST" => browser.clone().send(&path, &[("uid", "another"), ("token", "nonsense")]).await.status,
+                _ => first_status(&browser, &path).await,
+            };
+            assert_eq!(answer, statuses[number], "{role} at {method} {path}");
+        }
+    }
+    let mut nobody = Browser::at(console.address);
+    nobody.open("/login").await;
+    for (route, method, path, statuses) in ROUTES {
+        let path = place(path);
+        let answer = match method {
+            "POST" => nobody.clone().send(&path, &[("uid", "another"), ("token", "nonsense")]).await.status,
+            _ => first_status(&nobody, &path).await,
+        };
+        let is_for_all = ["/healthz", "/login", "/nowhere"].contains(&route);
+        assert_eq!(answer, if is_for_all { statuses[0] } else { 303 }, "nobody at {method} {path}");
+    }
+    assert_eq!(tenant.get().await["spec"], before);
+}
+
+/// What an answer begins with, whether or not it ever ends.
+async fn first_status(browser: &Browser, path: &str) -> u16 {
+    let mut stream = browser.begin("GET", path, "").await;
+    let mut begin = [0; 12];
+    tokio::time::timeout(LIMIT, stream.read_exact(&mut begin)).await.expect("an answer in time").expect("an answer");
+    String::from_utf8_lossy(&begin).rsplit(' ').next().and_then(|status| status.parse().ok()).expect("a status")
+}
+
+#[tokio::test]
+async fn a_page_says_which_right_is_missing() {
     let world = World::new().await;
     let console = Console::start().await;
     let tenant = Tenant::new("seen").create_in(&world).await;
     tenant.ready().await;
-    let name = tenant.name.as_str();
-    let page = format!("/tenants/{name}");
-    let suspend = format!("/tenants/{name}/suspend");
-    let delete = format!("/tenants/{name}/delete");
-    let hand_over = format!("/tenants/{name}/hand-over");
-    let roles = ["tenantry-viewer", "tenantry-sales", "tenantry-admin"];
-    let table = [
-        ("/tenants", [200, 200, 200]),
-        ("/tenants.csv", [200, 200, 200]),
-        ("/releases", [200, 200, 200]),
-        (&page, [200, 200, 200]),
-        (&hand_over, [200, 200, 200]),
-        ("/onboard", [403, 200, 200]),
-        (&suspend, [403, 200, 200]),
-        (&delete, [403, 403, 200]),
-    ];
-    for (number, role) in roles.into_iter().enumerate() {
+    let (page, delete) = (format!("/tenants/{}", tenant.name), format!("/tenants/{}/delete", tenant.name));
+    for role in ["tenantry-viewer", "tenantry-sales", "tenantry-admin"] {
         let mut browser = visited_by(&console, &world, role).await;
         let shown = let_in(&mut browser, &page).await.text;
-        for (path, statuses) in table {
-            let answer = browser.get(path).await;
-            assert_eq!(answer.status, statuses[number], "{role} at {path}: {}", answer.text);
-        }
-        // With a form's token, so that nothing but the role can be in the way.
         browser.open("/login").await;
         let uid = tenant.get().await["metadata"]["uid"].as_str().unwrap().to_owned();
         let sent = browser.send(&delete, &[("uid", &uid), ("name", "wrong")]).await;
@@ -129,7 +211,6 @@ async fn each_role_sees_what_it_may_do_and_is_refused_the_rest() {
         assert_eq!(shown.contains("/delete\""), role == "tenantry-admin", "{role} sees the button");
         assert_eq!(shown.contains("you lack the right to delete tenants"), role == "tenantry-sales", "{role} is told what is missing");
     }
-    // Nobody at all.
     let mut nobody = visited_by(&console, &world, "tenantry-publisher").await;
     wait_until("who may not list is told so", LIMIT, async || {
         let answer = nobody.get("/tenants").await;
@@ -184,6 +265,7 @@ async fn what_is_wrong_with_an_address_or_a_color_is_said_while_it_is_typed() {
         ("customer=M%C3%BCller+GmbH".to_owned(), "mueller."),
         ("name=x&color=%23f2b705".to_owned(), "be read on white"),
         ("name=x&color=%230a5c36".to_owned(), "can be had"),
+        ("name=x&logo=https://acme.example/a%22b.svg".to_owned(), "<img src=\"https://acme.example/a&#34;b.svg\""),
     ];
     for (query, words) in looks {
         let answer = browser.get(&format!("/onboard/look?{query}")).await;
@@ -310,6 +392,30 @@ async fn a_tenant_is_changed_with_the_visitors_name_and_what_git_keeps_is_left()
     world.merge("Tenant", None, &tenant.name, &end).await;
     assert_eq!(browser.send(&format!("{page}/trial"), &[("uid", uid), ("days", "")]).await.status, 303);
     assert_eq!(tenant.get().await["spec"]["expiresAt"], Value::Null);
+
+    // Another look, of which only what is another is set, and what is emptied goes.
+    let look = async |browser: &mut Browser, color: &str, logo: &str| {
+        let answer = browser.send(&format!("{page}/look"), &[("uid", uid), ("color", color), ("logo", logo)]).await;
+        (answer.status, answer.text, tenant.get().await["spec"]["branding"].clone())
+    };
+    let (logo, green) = ("https://acme.example/logo.svg", json!({"primaryColor": "#0a5c36"}));
+    world.merge("Tenant", None, &tenant.name, &json!({"spec": {"branding": {"logoUrl": logo}}})).await;
+    let asked = browser.get(&format!("{page}/look")).await;
+    assert!(asked.text.contains(&format!("value=\"{logo}\"")) && asked.text.contains("<img"), "{}", asked.text);
+    let policy = asked.header("content-security-policy").unwrap_or_default();
+    assert!(policy.contains("img-src 'self' data: https:;") && policy.contains("script-src 'self';"), "{policy}");
+    let (status, text, branding) = look(&mut browser, "#f2b705", logo).await;
+    assert!(status == 422 && text.contains("can&#39;t be read on white"), "{text}");
+    assert_eq!(branding, json!({"logoUrl": logo}));
+    let (status, text, branding) = look(&mut browser, "", "https://acme.example/new.svg").await;
+    assert!(status == 409 && text.contains("This was set by"), "{text}");
+    assert_eq!(branding, json!({"logoUrl": logo}));
+    let (status, text, branding) = look(&mut browser, "#0A5C36", "").await;
+    assert_eq!((status, branding), (303, green.clone()), "{text}");
+    let (status, text, _) = look(&mut browser, "#0a5c36", "http://acme.example/logo.svg").await;
+    assert!(status == 422 && text.contains("https address"), "{text}");
+    let (status, text, branding) = look(&mut browser, "#0a5c36", logo).await;
+    assert_eq!((status, branding), (303, json!({"primaryColor": "#0a5c36", "logoUrl": logo})), "{text}");
 
     // A deletion with grace, and back.
     let later = browser.send(&format!("{page}/delete"), &[("uid", uid), ("name", &tenant.name), ("days", "7")]).await;
@@ -485,6 +591,19 @@ async fn a_tenant_is_proposed_in_git_and_followed_once_it_is_there() {
     world.create(&manifest).await;
     let there = browser.get(&next).await;
     assert_eq!((there.status, there.header("location")), (303, Some(format!("/tenants/{name}").as_str())));
+
+    // Who may only propose makes nothing in the cluster.
+    let mut proposing = visited_by(&console, &world, "tenantry-proposer").await;
+    let page = let_in(&mut proposing, "/onboard").await;
+    assert!(page.text.contains("Propose in Git") && !page.text.contains("<button>Onboard</button>"), "{}", page.text);
+    let (name, form) = (unique("only-proposed"), form_of(&page));
+    let looked = proposing.get(&format!("/onboard/look?name={name}")).await;
+    assert!(looked.text.contains("can be had"), "{}", looked.text);
+    let made = proposing.send("/onboard", &onboarding("Only proposed", &name, &form)).await;
+    assert!(made.status == 403 && made.text.contains("lack the right to create tenants"), "{}", made.text);
+    assert_eq!(world.find("Tenant", None, &name).await, None);
+    assert_eq!(proposing.send("/onboard/proposal", &onboarding("Only proposed", &name, &form)).await.status, 303);
+    assert!(git.git(&["branch", "--list", &format!("tenantry/{name}")]).contains(&name));
 
     // What is wrong is said, without the token.
     std::fs::write(token.path(), "another-token").unwrap();
