@@ -42,7 +42,7 @@ choose_cluster() {
 recall() { if [ -s "$env_file" ]; then sed -n "s/^export $1=//p" "$env_file"; fi; }
 
 build_tools() {
-  if [ "$cluster" = own ] && [ "$nodes" = real ]; then "$here/build-tools" --real; else "$here/build-tools"; fi
+  if [ "$cluster" = own ] && [ "$nodes" = real ]; then "$here/build-tools" --real; else "$here/build-tools" --cluster; fi
 }
 
 start_cluster() {
