@@ -9,6 +9,9 @@ use askama::Template;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+/// Reasons of every tenant that comes up. They are worth a person's look only if they last.
+const PASSING: [&str; 2] = ["NotAnswering", "WaitingForRoute"];
+
 /// The part of a page that changes.
 #[derive(Template)]
 #[template(path = "progress.html")]
@@ -80,7 +83,7 @@ impl View {
             name: tenant.name_any(),
             state: at,
             url: status.and_then(|status| status.url.clone()).unwrap_or_default(),
-            advice: (at == State::Stalled).then(|| advice::about(&told)).flatten(),
+            advice: advice::about(&told).filter(|advice| is_worth_a_word(at, &told, advice)),
             told,
             steps: steps.into_iter().map(shown).collect(),
             message,
@@ -91,7 +94,30 @@ impl View {
     }
 }
 
+/// Whether somebody is told who has to act: not where it passes as a rule before anybody could.
+fn is_worth_a_word(at: State, reason: &str, advice: &Advice) -> bool {
+    match at {
+        State::Stalled => true,
+        State::Working => advice.needs_somebody() && !PASSING.contains(&reason),
+        _ => false,
+    }
+}
+
 /// What the steps of this tenant's product usually take. Who may not see the others isn't told.
 pub async fn usually(console: &Console, visitor: &Visitor, blueprint: &str) -> Seconds {
     console.fleet.rows(visitor).await.map(|fleet| usual(&fleet, blueprint)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_to_act_is_said_where_it_does_not_pass_by_itself() {
+        let is = |at, reason: &str| is_worth_a_word(at, reason, &advice::about(reason).unwrap());
+        assert!(is(State::Stalled, "PlanMissing") && is(State::Working, "MigrationNotStarted") && is(State::Working, "PullSecretMissing"));
+        assert!(!is(State::Working, "Migrating") && !is(State::Working, "Deploying"), "nobody has to act");
+        assert!(!is(State::Working, "WaitingForRoute") && !is(State::Working, "NotAnswering"), "it passes");
+        assert!(!is(State::Ready, "Ready") && !is(State::Suspended, "Suspended"));
+    }
 }

@@ -15,6 +15,11 @@ impl Advice {
         self.who
     }
 
+    /// Whether somebody has to act.
+    pub fn needs_somebody(&self) -> bool {
+        [ADMIN, AUTHOR, DEVELOPER].contains(&self.who)
+    }
+
     /// What it means for somebody who knows customers, and neither the platform nor the product.
     pub fn plainly(&self) -> &'static str {
         match self.who {

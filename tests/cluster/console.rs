@@ -480,6 +480,18 @@ async fn progress_arrives_as_it_happens_until_the_page_answers() {
 }
 
 #[tokio::test]
+async fn who_has_to_act_is_said_where_a_pod_cannot_start() {
+    let world = World::new().await;
+    let console = Console::start().await;
+    let tenant = Tenant::new("unpulled").with(json!({"release": {"version": "1.0-not-pullable"}})).create_in(&world).await;
+    tenant.reason("Migrated", "False", "MigrationNotStarted").await;
+    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
+    let text = let_in(&mut browser, &format!("/tenants/{}", tenant.name)).await.text;
+    assert!(text.contains("has not started: the image localhost/sample:1.0-not-pullable"), "{text}");
+    assert!(text.contains("Nothing that was filled in is wrong") && text.contains("a platform admin"), "{text}");
+}
+
+#[tokio::test]
 async fn who_asks_too_much_is_told_when_to_come_again() {
     let world = World::new().await;
     let console = Console::start().await;
