@@ -17,7 +17,7 @@ install: ## the program for you, as kubectl tenantry, with completion and manual
 test: ## all tests, on clusters and a Postgres of their own
 	@dev/test
 
-faults: ## every fault at every request of every workload; dev/faults --help for a part of it
+faults: ## every fault at every request of every workload; 40 minutes; dev/faults --help for a part of it
 	@dev/faults
 
 release-faults: ## the same while a release comes to ten tenants and is taken back; 25 minutes
