@@ -168,7 +168,7 @@ async fn the_operators_roles_hold_no_wildcard_and_bind_one_role_only() {
     let live = [world.list("ClusterRole", None, "").await, world.list("Role", Some(NAMESPACE), "").await].concat();
     let live: Vec<_> = live.into_iter().map(|object| (name(&object), object)).filter(|(name, _)| name.starts_with("tenantry-")).collect();
     let written: Vec<_> = written.iter().filter(is_role).map(|object| (name(object), object.clone())).collect();
-    assert_eq!(written.len(), 8);
+    assert_eq!(written.len(), 9);
     assert!(live.len() >= written.len());
     let mut binds = 0;
     for (name, role) in written.iter().chain(&live) {
