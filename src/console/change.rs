@@ -4,6 +4,7 @@ use super::apply::{Refusal, apply};
 use super::brand::Brand;
 use super::form::Submitted;
 use super::frame::Frame;
+use super::guard::let_logos_in;
 use super::offer::{Offer, offers};
 use super::problem::{Problem, show};
 use super::rights::Right;
@@ -89,6 +90,11 @@ impl Page {
         self.answer.brand(&self.tenant)
     }
 
+    fn answered(&self, status: StatusCode) -> Response {
+        let page = show(status, self);
+        if self.change == Change::Look { let_logos_in(page) } else { page }
+    }
+
     fn keeps_data(&self) -> bool {
         self.tenant.spec.deletion.policy == crate::api::tenant::DeletionPolicy::Retain
     }
@@ -97,7 +103,7 @@ impl Page {
 /// Asks.
 pub async fn ask(frame: Frame, Path((name, change)): Path<(String, Change)>) -> Result<Response, Problem> {
     let page = page(frame, &name, change).await?;
-    Ok(show(StatusCode::OK, &page))
+    Ok(page.answered(StatusCode::OK))
 }
 
 async fn page(frame: Frame, name: &str, change: Change) -> Result<Page, Problem> {
@@ -130,7 +136,7 @@ pub async fn make(
     let status = refusal.status();
     page.refusal = Some(refusal);
     page.answer = answer;
-    Ok(show(status, &page))
+    Ok(page.answered(status))
 }
 
 /// What an answer comes to.

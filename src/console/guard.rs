@@ -48,8 +48,8 @@ pub fn around(pages: Router<Console>, console: &Console) -> Router<Console> {
         .layer(from_fn(protect))
 }
 
-/// Lets pictures of other sites be shown.
-pub async fn let_logos_in(mut response: Response) -> Response {
+/// Lets pictures of other sites be shown on a page.
+pub fn let_logos_in(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_WITH_LOGOS));
     response
 }

@@ -42,6 +42,7 @@ use axum::routing::{get, post};
 use axum_extra::extract::cookie::Key;
 use fleet::Fleet;
 use limits::Limits;
+use std::future::ready;
 use std::sync::Arc;
 use visitor::Visitors;
 
@@ -84,13 +85,12 @@ impl FromRef<Console> for Key {
 
 /// All pages.
 pub fn router(console: Console) -> Router {
-    // Where a logo is chosen it is shown.
+    // Where a logo is chosen it is shown; so it is where the look of a tenant is changed.
     let with_logos = Router::new()
-        .route("/tenants/{name}/{change}", get(change::ask).post(change::make))
         .route("/onboard", get(onboard::page).post(onboard::make))
         .route("/onboard/manifest", post(onboard::download))
         .route("/onboard/proposal", post(onboard::propose))
-        .layer(map_response(guard::let_logos_in));
+        .layer(map_response(|page| ready(guard::let_logos_in(page))));
     let pages = Router::new()
         .route("/", get(|| async { Redirect::to("/tenants") }))
         .route("/login", get(login::page).post(login::begin))
@@ -101,6 +101,7 @@ pub fn router(console: Console) -> Router {
         .route("/tenants/{name}/progress", get(tenant::stream))
         .route("/tenants/{name}/hand-over", get(hand_over::page))
         .route("/tenants/{name}/first-login", post(hand_over::ask_first_login))
+        .route("/tenants/{name}/{change}", get(change::ask).post(change::make))
         .route("/preview", get(brand::preview))
         .route("/onboard/look", get(onboard::look))
         .route("/onboard/proposed/{name}", get(onboard::proposed))
