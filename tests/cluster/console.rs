@@ -1,4 +1,4 @@
-//! The console, by the real program on the real API server, as people of several roles see it.
+//! The console, by the real program on the real API server: what a seller and an admin do with it.
 
 use crate::support::browser::{Answer, Browser};
 use crate::support::console::{Console, token_of};
@@ -7,21 +7,6 @@ use crate::support::{LIMIT, Tenant, World, manifest, unique, wait_until};
 use kube::Api;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
-
-/// Somebody with this ClusterRole, behind a proxy.
-async fn visited_by(console: &Console, world: &World, role: &str) -> Browser {
-    Browser::with_token(console.address, &token_of(world, role).await)
-}
-
-/// Opens a page until the API server's authorizer knows of the role that was just given.
-async fn let_in(browser: &mut Browser, path: &str) -> Answer {
-    wait_until("the visitor is let in", LIMIT, async || {
-        let answer = browser.clone().open(path).await;
-        if answer.status == 200 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.text)) }
-    })
-    .await;
-    browser.open(path).await
-}
 
 fn onboarding<'a>(customer: &'a str, name: &'a str, form: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
@@ -61,7 +46,7 @@ async fn who_has_said_nothing_is_asked_for_a_token_and_comes_back_to_the_same_pl
         assert!(cookie.contains(attribute), "{attribute} is missing in {cookie}");
     }
     assert!(!cookie.contains(&token[..20]), "the cookie shows the token");
-    let list = let_in(&mut browser, "/tenants").await;
+    let list = browser.let_in("/tenants").await;
     assert!(list.text.contains("Log out"), "{}", list.text);
     assert_eq!(browser.send("/logout", &[]).await.status, 303);
     assert_eq!(browser.get("/tenants").await.status, 303, "after the end of the session nobody is known");
@@ -70,161 +55,11 @@ async fn who_has_said_nothing_is_asked_for_a_token_and_comes_back_to_the_same_pl
 }
 
 #[tokio::test]
-async fn nobody_is_believed_who_only_says_who_he_is() {
-    let world = World::new().await;
-    let console = Console::start().await;
-    let anonymous = Browser::at(console.address);
-    for (name, value) in
-        [("X-Forwarded-User", "admin"), ("X-Remote-User", "admin"), ("X-Forwarded-Groups", "system:masters"), ("Impersonate-User", "admin")]
-    {
-        assert_eq!(anonymous.clone().sending(name, value).get("/tenants").await.status, 303, "{name}");
-    }
-    let mut known = visited_by(&console, &world, "tenantry-viewer").await;
-    let_in(&mut known, "/tenants").await;
-    for (name, value) in [("Authorization", ""), ("Authorization", "Basic YWRtaW46"), ("X-Forwarded-Access-Token", "")] {
-        let answer = anonymous.clone().sending(name, value).get("/tenants").await;
-        assert_eq!(answer.status, 401, "{name}: {value}");
-    }
-    let twice = known.clone().sending("Authorization", "Bearer other").get("/tenants").await;
-    assert_eq!(twice.status, 401, "two tokens are none");
-    let forged = anonymous.clone().sending("Authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.").get("/tenants").await;
-    assert_eq!(forged.status, 303, "a token that nobody signed is none");
-}
-
-/// The roles of people, in the order of [`ROUTES`].
-const ROLES: [&str; 5] = ["tenantry-publisher", "tenantry-viewer", "tenantry-proposer", "tenantry-sales", "tenantry-admin"];
-
-/// What each role gets at each route, where it asks or sends what is too little to do anything. Who is nobody is sent to the login, but for what is for all.
-const ROUTES: [(&str, &str, &str, [u16; 5]); 43] = [
-    ("/", "GET", "/", [303, 303, 303, 303, 303]),
-    ("/healthz", "GET", "/healthz", [200, 200, 200, 200, 200]),
-    ("/login", "GET", "/login", [200, 200, 200, 200, 200]),
-    ("/login", "POST", "/login", [401, 401, 401, 401, 401]),
-    ("/tenants", "GET", "/tenants", [403, 200, 200, 200, 200]),
-    ("/tenants.csv", "GET", "/tenants.csv", [403, 200, 200, 200, 200]),
-    ("/tenants/{name}", "GET", "/tenants/TENANT", [403, 200, 200, 200, 200]),
-    ("/tenants/{name}/progress", "GET", "/tenants/TENANT/progress", [403, 200, 200, 200, 200]),
-    ("/tenants/{name}/hand-over", "GET", "/tenants/TENANT/hand-over", [403, 200, 200, 200, 200]),
-    ("/tenants/{name}/first-login", "POST", "/tenants/TENANT/first-login", [403, 403, 403, 409, 409]),
-    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/suspend", [403, 403, 403, 200, 200]),
-    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/resume", [403, 403, 403, 200, 200]),
-    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/plan", [403, 403, 403, 200, 200]),
-    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/trial", [403, 403, 403, 200, 200]),
-    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/look", [403, 403, 403, 200, 200]),
-    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/keep", [403, 403, 403, 200, 200]),
-    ("/tenants/{name}/{change}", "GET", "/tenants/TENANT/delete", [403, 403, 403, 403, 200]),
-    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/suspend", [403, 403, 403, 409, 409]),
-    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/resume", [403, 403, 403, 409, 409]),
-    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/plan", [403, 403, 403, 409, 409]),
-    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/trial", [403, 403, 403, 409, 409]),
-    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/look", [403, 403, 403, 409, 409]),
-    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/keep", [403, 403, 403, 409, 409]),
-    ("/tenants/{name}/{change}", "POST", "/tenants/TENANT/delete", [403, 403, 403, 403, 409]),
-    ("/preview", "GET", "/preview?color=%230a5c36", [200, 200, 200, 200, 200]),
-    ("/onboard", "GET", "/onboard", [403, 403, 403, 200, 200]),
-    ("/onboard", "POST", "/onboard", [403, 403, 403, 422, 422]),
-    ("/onboard/look", "GET", "/onboard/look?name=x", [403, 200, 200, 200, 200]),
-    ("/onboard/manifest", "POST", "/onboard/manifest", [403, 403, 403, 422, 422]),
-    // This console knows no repository.
-    ("/onboard/proposal", "POST", "/onboard/proposal", [404, 404, 404, 404, 404]),
-    ("/onboard/proposed/{name}", "GET", "/onboard/proposed/TENANT", [403, 303, 303, 303, 303]),
-    ("/releases", "GET", "/releases", [200, 200, 200, 200, 200]),
-    ("/releases/{name}", "GET", "/releases/RELEASE", [200, 200, 200, 200, 200]),
-    ("/releases/{name}/progress", "GET", "/releases/RELEASE/progress", [200, 200, 200, 200, 200]),
-    ("/releases/{name}/{change}", "GET", "/releases/RELEASE/pause", [403, 403, 403, 403, 200]),
-    ("/releases/{name}/{change}", "GET", "/releases/RELEASE/go-on", [403, 403, 403, 403, 200]),
-    ("/releases/{name}/{change}", "GET", "/releases/RELEASE/roll-back", [403, 403, 403, 403, 200]),
-    ("/releases/{name}/{change}", "POST", "/releases/RELEASE/pause", [403, 403, 403, 403, 409]),
-    ("/releases/{name}/{change}", "POST", "/releases/RELEASE/go-on", [403, 403, 403, 403, 409]),
-    ("/releases/{name}/{change}", "POST", "/releases/RELEASE/roll-back", [403, 403, 403, 403, 409]),
-    ("/nowhere", "GET", "/nowhere", [404, 404, 404, 404, 404]),
-    ("/nowhere", "POST", "/nowhere", [404, 404, 404, 404, 404]),
-    ("/logout", "POST", "/logout", [303, 303, 303, 303, 303]),
-];
-
-#[tokio::test]
-async fn each_role_gets_at_each_route_what_it_may_and_is_refused_the_rest() {
-    let routes = include_str!("../../src/console/mod.rs").split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
-    for route in routes {
-        assert!(ROUTES.iter().any(|(known, ..)| *known == route), "nothing is said of {route}");
-    }
-    let world = World::new().await;
-    let console = Console::start().await;
-    let blueprint = world.blueprint(json!({})).await;
-    let tenant = Tenant::new("routed").with(json!({"blueprint": blueprint})).create_in(&world).await;
-    tenant.ready().await;
-    let release = unique("routed");
-    world.create(&manifest("Release", &release, json!({"blueprint": blueprint, "version": "1.0", "waves": [{"name": "all"}]}))).await;
-    let (before, place) =
-        (tenant.get().await["spec"].clone(), |path: &str| path.replace("TENANT", &tenant.name).replace("RELEASE", &release));
-    for (number, role) in ROLES.into_iter().enumerate() {
-        let mut browser = visited_by(&console, &world, role).await;
-        let_in(&mut browser, &place("/releases/RELEASE")).await;
-        // With a form's token, so that nothing but the role can be in the way.
-        browser.open("/login").await;
-        for (_, method, path, statuses) in ROUTES {
-            let path = place(path);
-            let answer = match method {
-                "POST" => browser.clone().send(&path, &[("uid", "another"), ("token", "nonsense")]).await.status,
-                _ => first_status(&browser, &path).await,
-            };
-            assert_eq!(answer, statuses[number], "{role} at {method} {path}");
-        }
-    }
-    let mut nobody = Browser::at(console.address);
-    nobody.open("/login").await;
-    for (route, method, path, statuses) in ROUTES {
-        let path = place(path);
-        let answer = match method {
-            "POST" => nobody.clone().send(&path, &[("uid", "another"), ("token", "nonsense")]).await.status,
-            _ => first_status(&nobody, &path).await,
-        };
-        let is_for_all = ["/healthz", "/login", "/nowhere"].contains(&route);
-        assert_eq!(answer, if is_for_all { statuses[0] } else { 303 }, "nobody at {method} {path}");
-    }
-    assert_eq!(tenant.get().await["spec"], before);
-}
-
-/// What an answer begins with, whether or not it ever ends.
-async fn first_status(browser: &Browser, path: &str) -> u16 {
-    let mut stream = browser.begin("GET", path, "").await;
-    let mut begin = [0; 12];
-    tokio::time::timeout(LIMIT, stream.read_exact(&mut begin)).await.expect("an answer in time").expect("an answer");
-    String::from_utf8_lossy(&begin).rsplit(' ').next().and_then(|status| status.parse().ok()).expect("a status")
-}
-
-#[tokio::test]
-async fn a_page_says_which_right_is_missing() {
-    let world = World::new().await;
-    let console = Console::start().await;
-    let tenant = Tenant::new("seen").create_in(&world).await;
-    tenant.ready().await;
-    let (page, delete) = (format!("/tenants/{}", tenant.name), format!("/tenants/{}/delete", tenant.name));
-    for role in ["tenantry-viewer", "tenantry-sales", "tenantry-admin"] {
-        let mut browser = visited_by(&console, &world, role).await;
-        let shown = let_in(&mut browser, &page).await.text;
-        browser.open("/login").await;
-        let uid = tenant.get().await["metadata"]["uid"].as_str().unwrap().to_owned();
-        let sent = browser.send(&delete, &[("uid", &uid), ("name", "wrong")]).await;
-        let (status, words) = if role == "tenantry-admin" { (422, "to say that you mean it") } else { (403, "lack the right to delete") };
-        assert!(sent.status == status && sent.text.contains(words), "{role}: {}", sent.text);
-        assert_eq!(shown.contains("/delete\""), role == "tenantry-admin", "{role} sees the button");
-        assert_eq!(shown.contains("you lack the right to delete tenants"), role == "tenantry-sales", "{role} is told what is missing");
-    }
-    let mut nobody = visited_by(&console, &world, "tenantry-publisher").await;
-    wait_until("who may not list is told so", LIMIT, async || {
-        let answer = nobody.get("/tenants").await;
-        if answer.status == 403 && answer.text.contains("lack the right to list tenants") { Ok(()) } else { Err(answer.text) }
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_form_makes_one_tenant_however_often_it_is_sent() {
     let world = World::new().await;
     let console = Console::start().await;
-    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
-    let page = let_in(&mut browser, "/onboard").await;
+    let mut browser = console.visited_by(&world, "tenantry-sales").await;
+    let page = browser.let_in("/onboard").await;
     let (name, form) = (unique("phoned"), form_of(&page));
     let fields = onboarding("Phoned & Sons <b>", &name, &form);
     let (mut one, mut two) = (browser.clone(), browser.clone());
@@ -241,8 +76,8 @@ async fn a_form_makes_one_tenant_however_often_it_is_sent() {
     assert!(!shown.contains("<b>\n") && shown.contains("Phoned &#38; Sons &#60;b&#62;"), "what a customer is called is no markup: {shown}");
 
     // Somebody else, who wants the same.
-    let mut other = visited_by(&console, &world, "tenantry-sales").await;
-    let page = let_in(&mut other, "/onboard").await;
+    let mut other = console.visited_by(&world, "tenantry-sales").await;
+    let page = other.let_in("/onboard").await;
     let taken = other.send("/onboard", &onboarding("Another", &name, &form_of(&page))).await;
     assert_eq!(taken.status, 422);
     assert!(taken.text.contains("choose") && taken.text.contains(&format!("{name}-2")), "{}", taken.text);
@@ -255,8 +90,8 @@ async fn what_is_wrong_with_an_address_or_a_color_is_said_while_it_is_typed() {
     let console = Console::start().await;
     let tenant = Tenant::new("typed").create_in(&world).await;
     tenant.ready().await;
-    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
-    let_in(&mut browser, "/onboard").await;
+    let mut browser = console.visited_by(&world, "tenantry-sales").await;
+    browser.let_in("/onboard").await;
     let looks = [
         (format!("name={}", tenant.name), "already"),
         ("name=www".to_owned(), "reserved"),
@@ -297,8 +132,8 @@ async fn what_is_wrong_with_an_address_or_a_color_is_said_while_it_is_typed() {
 async fn another_sites_page_does_nothing_in_a_visitors_name() {
     let world = World::new().await;
     let console = Console::start().await;
-    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
-    let page = let_in(&mut browser, "/onboard").await;
+    let mut browser = console.visited_by(&world, "tenantry-sales").await;
+    let page = browser.let_in("/onboard").await;
     let (name, form) = (unique("forged"), form_of(&page));
     let fields = onboarding("Forged", &name, &form);
     for (header, value) in
@@ -335,8 +170,8 @@ async fn the_list_is_searched_sorted_and_taken_along() {
     let (ready, stalled) = (named("Zeta", json!({})).await, named("=1+1", json!({"blueprint": "nowhere"})).await);
     ready.ready().await;
     stalled.stalled("BlueprintMissing").await;
-    let mut browser = visited_by(&console, &world, "tenantry-viewer").await;
-    let_in(&mut browser, "/tenants").await;
+    let mut browser = console.visited_by(&world, "tenantry-viewer").await;
+    browser.let_in("/tenants").await;
     let names = async |browser: &mut Browser, query: &str| {
         let text = browser.get(&format!("/tenants?plan={plan}&{query}")).await.text;
         let mut found: Vec<_> = [&ready.name, &stalled.name]
@@ -366,9 +201,9 @@ async fn a_tenant_is_changed_with_the_visitors_name_and_what_git_keeps_is_left()
     let console = Console::start().await;
     let tenant = Tenant::new("changed").create_in(&world).await;
     tenant.ready().await;
-    let mut browser = visited_by(&console, &world, "tenantry-admin").await;
+    let mut browser = console.visited_by(&world, "tenantry-admin").await;
     let page = format!("/tenants/{}", tenant.name);
-    let_in(&mut browser, &page).await;
+    browser.let_in(&page).await;
     let uid = tenant.get().await["metadata"]["uid"].as_str().unwrap().to_owned();
     let uid = uid.as_str();
 
@@ -463,8 +298,8 @@ async fn a_tenant_is_changed_with_the_visitors_name_and_what_git_keeps_is_left()
 async fn progress_arrives_as_it_happens_until_the_page_answers() {
     let world = World::new().await;
     let console = Console::start().await;
-    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
-    let page = let_in(&mut browser, "/onboard").await;
+    let mut browser = console.visited_by(&world, "tenantry-sales").await;
+    let page = browser.let_in("/onboard").await;
     let name = unique("followed");
     assert_eq!(browser.send("/onboard", &onboarding("Followed", &name, &form_of(&page))).await.status, 303);
     let mut stream = browser.begin("GET", &format!("/tenants/{name}/progress"), "").await;
@@ -488,8 +323,8 @@ async fn who_has_to_act_is_said_where_a_pod_cannot_start() {
     let console = Console::start().await;
     let tenant = Tenant::new("unpulled").with(json!({"release": {"version": "1.0-not-pullable"}})).create_in(&world).await;
     tenant.reason("Migrated", "False", "MigrationNotStarted").await;
-    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
-    let text = let_in(&mut browser, &format!("/tenants/{}", tenant.name)).await.text;
+    let mut browser = console.visited_by(&world, "tenantry-sales").await;
+    let text = browser.let_in(&format!("/tenants/{}", tenant.name)).await.text;
     assert!(text.contains("has not started: the image localhost/sample:1.0-not-pullable"), "{text}");
     assert!(text.contains("Nothing that was filled in is wrong") && text.contains("a platform admin"), "{text}");
 }
@@ -498,8 +333,8 @@ async fn who_has_to_act_is_said_where_a_pod_cannot_start() {
 async fn who_asks_too_much_is_told_when_to_come_again() {
     let world = World::new().await;
     let console = Console::start().await;
-    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
-    let_in(&mut browser, "/onboard").await;
+    let mut browser = console.visited_by(&world, "tenantry-sales").await;
+    browser.let_in("/onboard").await;
     let mut answer = browser.send("/onboard", &[]).await;
     for _ in 0..100 {
         if answer.status == 429 {
@@ -510,8 +345,8 @@ async fn who_asks_too_much_is_told_when_to_come_again() {
     assert_eq!(answer.status, 429, "{}", answer.text);
     let seconds: u64 = answer.header("retry-after").and_then(|seconds| seconds.parse().ok()).expect("when to come again");
     assert!((1..60).contains(&seconds) && answer.text.contains("try again in"), "{}", answer.text);
-    let mut other = visited_by(&console, &world, "tenantry-viewer").await;
-    let_in(&mut other, "/tenants").await;
+    let mut other = console.visited_by(&world, "tenantry-viewer").await;
+    other.let_in("/tenants").await;
     for number in 0..100 {
         let stranger = Browser::with_token(console.address, &format!("nonsense-{number}")).get("/tenants").await;
         if stranger.status == 429 {
@@ -528,8 +363,8 @@ async fn a_customer_is_handed_over_with_link_code_and_mail() {
     let console = Console::start().await;
     let tenant = Tenant::new("handed").create_in(&world).await;
     tenant.ready().await;
-    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
-    let page = let_in(&mut browser, &format!("/tenants/{}/hand-over", tenant.name)).await.text;
+    let mut browser = console.visited_by(&world, "tenantry-sales").await;
+    let page = browser.let_in(&format!("/tenants/{}/hand-over", tenant.name)).await.text;
     let url = tenant.get().await["status"]["url"].as_str().unwrap().to_owned();
     assert!(page.contains(&format!("href=\"{url}\"")) && page.contains("<path d=\"M4 4h1v1h-1z"), "{page}");
     assert!(page.contains("mailto:?subject=Your%20") && page.contains(&format!("  {url}")), "{page}");
@@ -539,8 +374,8 @@ async fn a_customer_is_handed_over_with_link_code_and_mail() {
 async fn a_manifest_is_taken_along_and_nothing_is_made() {
     let world = World::new().await;
     let console = Console::start().await;
-    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
-    let page = let_in(&mut browser, "/onboard").await;
+    let mut browser = console.visited_by(&world, "tenantry-sales").await;
+    let page = browser.let_in("/onboard").await;
     let (name, form) = (unique("taken-along"), form_of(&page));
     let answer = browser.send("/onboard/manifest", &onboarding("Kept in Git", &name, &form)).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -561,8 +396,8 @@ async fn a_tenant_is_proposed_in_git_and_followed_once_it_is_there() {
     std::fs::write(token.path(), format!("{}\n", git::TOKEN)).unwrap();
     let token_file = token.path().to_str().unwrap();
     let console = Console::start_with(&["--git-url", &git.url, "--git-token-file", token_file], &[]).await;
-    let mut browser = visited_by(&console, &world, "tenantry-sales").await;
-    let page = let_in(&mut browser, "/onboard").await;
+    let mut browser = console.visited_by(&world, "tenantry-sales").await;
+    let page = browser.let_in("/onboard").await;
     assert!(page.text.contains("Propose in Git"), "{}", page.text);
     let (name, form) = (unique("proposed"), form_of(&page));
     let fields = onboarding("Proposed & Sons", &name, &form);
@@ -587,8 +422,8 @@ async fn a_tenant_is_proposed_in_git_and_followed_once_it_is_there() {
 
     // Twice is once, and nobody else gets the address.
     assert_eq!(browser.send("/onboard/proposal", &fields).await.status, 303);
-    let mut other = visited_by(&console, &world, "tenantry-admin").await;
-    let page = let_in(&mut other, "/onboard").await;
+    let mut other = console.visited_by(&world, "tenantry-admin").await;
+    let page = other.let_in("/onboard").await;
     let refused = other.send("/onboard/proposal", &onboarding("Another", &name, &form_of(&page))).await;
     assert!(refused.status == 422 && refused.text.contains("somebody proposed this address already"), "{}", refused.text);
     let nameless = other.send("/onboard/proposal", &onboarding("Another", &name, "")).await;
@@ -608,8 +443,8 @@ async fn a_tenant_is_proposed_in_git_and_followed_once_it_is_there() {
     assert_eq!((there.status, there.header("location")), (303, Some(format!("/tenants/{name}").as_str())));
 
     // Who may only propose makes nothing in the cluster.
-    let mut proposing = visited_by(&console, &world, "tenantry-proposer").await;
-    let page = let_in(&mut proposing, "/onboard").await;
+    let mut proposing = console.visited_by(&world, "tenantry-proposer").await;
+    let page = proposing.let_in("/onboard").await;
     assert!(page.text.contains("Propose in Git") && !page.text.contains("<button>Onboard</button>"), "{}", page.text);
     let (name, form) = (unique("only-proposed"), form_of(&page));
     let looked = proposing.get(&format!("/onboard/look?name={name}")).await;
@@ -636,16 +471,16 @@ async fn a_git_server_is_known_by_its_authority() {
     std::fs::write(token.path(), git::TOKEN).unwrap();
     let arguments = ["--git-url", &url, "--git-token-file", token.path().to_str().unwrap()];
     let knowing = Console::start_with(&arguments, &[("SSL_CERT_FILE", authority.to_str().unwrap())]).await;
-    let mut browser = visited_by(&knowing, &world, "tenantry-sales").await;
-    let form = form_of(&let_in(&mut browser, "/onboard").await);
+    let mut browser = knowing.visited_by(&world, "tenantry-sales").await;
+    let form = form_of(&browser.let_in("/onboard").await);
     let name = unique("encrypted");
     let proposed = browser.send("/onboard/proposal", &onboarding("Encrypted", &name, &form)).await;
     assert_eq!(proposed.status, 303, "{}", proposed.text);
     assert!(git.git(&["branch", "--list", &format!("tenantry/{name}")]).contains(&name));
 
     let strange = Console::start_with(&arguments, &[]).await;
-    let mut browser = visited_by(&strange, &world, "tenantry-sales").await;
-    let form = form_of(&let_in(&mut browser, "/onboard").await);
+    let mut browser = strange.visited_by(&world, "tenantry-sales").await;
+    let form = form_of(&browser.let_in("/onboard").await);
     let refused = browser.send("/onboard/proposal", &onboarding("Strange", &unique("strange"), &form)).await;
     assert!(refused.status == 422 && refused.text.contains("certificate"), "{}", refused.text);
 }
@@ -659,18 +494,18 @@ async fn a_release_is_seen_stopped_and_taken_back() {
     tenant.ready().await;
     let name = unique("release");
     world.create(&manifest("Release", &name, json!({"blueprint": blueprint, "version": "1.1", "waves": [{"name": "all"}]}))).await;
-    let mut admin = visited_by(&console, &world, "tenantry-admin").await;
+    let mut admin = console.visited_by(&world, "tenantry-admin").await;
     let page = format!("/releases/{name}");
     wait_until("the page shows that it is complete", LIMIT, async || {
         let text = admin.clone().get(&page).await.text;
         if text.contains(">Complete<") && text.contains("1 of 1 done") { Ok(()) } else { Err(text) }
     })
     .await;
-    let list = let_in(&mut admin, "/releases").await.text;
+    let list = admin.let_in("/releases").await.text;
     assert!(list.contains(&page) && list.contains("aria-label=\"1 of 1 done, 0 moving, 0 failed\""), "{list}");
     let uid = world.get("Release", None, &name).await["metadata"]["uid"].as_str().unwrap().to_owned();
-    let mut seller = visited_by(&console, &world, "tenantry-sales").await;
-    let_in(&mut seller, &page).await;
+    let mut seller = console.visited_by(&world, "tenantry-sales").await;
+    seller.let_in(&page).await;
     seller.open("/login").await;
     for change in ["pause", "go-on", "roll-back"] {
         let refused = seller.send(&format!("{page}/{change}"), &[("uid", &uid)]).await;

@@ -21,5 +21,6 @@ mod lifecycle;
 mod objects;
 mod pages;
 mod releases;
+mod roles;
 mod schema;
 mod validity;

@@ -1,5 +1,6 @@
 //! A browser without scripts: it keeps cookies, knows the token of the last form, and follows redirections.
 
+use super::{LIMIT, wait_until};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -55,6 +56,16 @@ impl Browser {
 
     pub async fn get(&mut self, path: &str) -> Answer {
         self.ask("GET", path, "").await
+    }
+
+    /// Opens a page until the API server's authorizer knows of the role that was just given.
+    pub async fn let_in(&mut self, path: &str) -> Answer {
+        wait_until("the visitor is let in", LIMIT, async || {
+            let answer = self.clone().open(path).await;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.text)) }
+        })
+        .await;
+        self.open(path).await
     }
 
     /// Opens a page, wherever it leads.

@@ -1,7 +1,7 @@
 //! The console, as the real program, and tokens for people of several roles.
 
-use super::World;
-use super::unique;
+use super::browser::Browser;
+use super::{World, unique};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
@@ -37,6 +37,11 @@ impl Console {
         secret.write_all(&rand::random::<[u8; 32]>()).expect("it is written");
         let (process, address) = start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &secret, &arguments, &variables).await;
         Self { address, process, secret, arguments, variables }
+    }
+
+    /// Somebody with this ClusterRole, behind a proxy.
+    pub async fn visited_by(&self, world: &World, role: &str) -> Browser {
+        Browser::with_token(self.address, &token_of(world, role).await)
     }
 
     /// Its process.
