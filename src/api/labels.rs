@@ -20,7 +20,7 @@ pub const APP_VERSION: &str = "app.kubernetes.io/version";
 /// The tenant that an object belongs to. On a namespace it is also what the admission policy looks at.
 pub const TENANT: &str = "tenantry.dev/tenant";
 
-/// Digest of what the operator last applied to an object, so that a restart needs no write to know.
+/// Digest of what the operator last applied to an object, so that a restart needs no write to know, and, after a hyphen, the digest of which fields it had.
 pub const APPLIED: &str = "tenantry.dev/applied";
 /// Digest of the configuration and secrets that a pod was started with; a change rolls the pods.
 pub const CONFIGURATION: &str = "tenantry.dev/configuration";

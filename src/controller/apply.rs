@@ -2,7 +2,7 @@
 
 use super::inventory::Inventory;
 use super::live::Live;
-use super::observed::Observed;
+use super::observed::{Observed, digest_of};
 use crate::api::labels;
 use crate::instance::render::{Kind, Object, ObjectKey};
 use kube::Client;
@@ -88,11 +88,15 @@ impl Applier<'_> {
         if known.as_ref().is_some_and(|known| known.is_known_to_be(&digest)) {
             return Ok(Written::Nothing);
         }
+        // The annotation is one of the fields.
+        let desired = desired.clone().annotated(labels::APPLIED, &digest);
+        let marked_so = known.as_ref().and_then(|known| known.mark()).filter(|mark| digest_of(mark) == digest);
+        let mark = marked_so.unwrap_or_else(|| format!("{digest}-{}", desired.shape()));
+        let desired = desired.annotated(labels::APPLIED, &mark);
         let observed = match known {
-            Some(known) if !known.is_whole() => self.read_again(&desired.key, &known).await?.map(Arc::new),
+            Some(known) if !known.is_whole() => self.know_enough(&desired, known).await?,
             known => known,
         };
-        let desired = desired.clone().annotated(labels::APPLIED, &digest);
         let written = self.apply_unmarked(&desired, observed.as_deref()).await?;
         // What came of a write is compared at once, because until then all of it is kept.
         let is_as_wanted = |now: &Arc<Observed>| match written {
@@ -100,7 +104,7 @@ impl Applier<'_> {
             Written::Nothing => observed.as_ref().is_some_and(|observed| observed.resource_version == now.resource_version),
         };
         if let Some(now) = self.inventory.get(&desired.key).filter(is_as_wanted) {
-            now.was_found_to_be(digest);
+            now.was_found_to_be(mark);
         }
         Ok(written)
     }
@@ -187,12 +191,17 @@ impl Applier<'_> {
             return Ok(());
         }
         let api = self.api(key);
-        if let Some(index) = observed.created_entry {
-            let found = self.own_by_apply(&api, key, observed, index).await.map_err(|error| self.failed(key, error))?;
-            self.inventory.record(&key.kind, found);
-        }
+        let now;
+        let observed = match observed.created_entry.filter(|_| takes_away(desired, observed)) {
+            Some(index) => {
+                let owned = self.own_by_apply(&api, key, observed, index).await.map_err(|error| self.failed(key, error))?;
+                now = self.inventory.keep(&key.kind, owned);
+                &now
+            }
+            None => observed,
+        };
         if let Some(starting) = desired.starting_replicas.filter(|_| observed.owns_replicas) {
-            self.hand_over_replicas(&api, desired, observed, &live, starting).await.map_err(|error| self.failed(key, error))?;
+            self.hand_over_replicas(&api, desired, observed, starting).await.map_err(|error| self.failed(key, error))?;
         }
         // The UID is a precondition: what was made anew meanwhile is somebody else's until it was looked at.
         let mut content = desired.content.clone();
@@ -207,15 +216,8 @@ impl Applier<'_> {
 
     /// Keeps the number of pods while the autoscaler takes over: a field that nobody sets any more goes back to its default, one pod. See
     /// [Transferring ownership](https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership).
-    async fn hand_over_replicas(
-        &self,
-        api: &Api<Live>,
-        desired: &Object,
-        observed: &Observed,
-        live: &Value,
-        starting: i32,
-    ) -> Result<(), kube::Error> {
-        let replicas = match live.pointer("/spec/replicas").and_then(Value::as_i64) {
+    async fn hand_over_replicas(&self, api: &Api<Live>, desired: &Object, observed: &Observed, starting: i32) -> Result<(), kube::Error> {
+        let replicas = match observed.state().pointer("/spec/replicas").and_then(Value::as_i64) {
             // An autoscaler leaves alone what stands at none.
             None | Some(0) => i64::from(starting),
             Some(replicas) => replicas,
@@ -251,30 +253,40 @@ impl Applier<'_> {
         }
     }
 
-    /// Makes the fields that our creation set fields of our applies, because an apply only takes away what an apply has set.
+    /// Makes the fields that our creation set fields of our applies, because an apply only takes away what an apply has set, and nobody else holds.
+    /// Where there were applies, they have set all of them already.
     async fn own_by_apply(&self, api: &Api<Live>, key: &ObjectKey, observed: &Observed, index: usize) -> Result<Live, kube::Error> {
         let path = format!("/metadata/managedFields/{index}");
         let operations = vec![
             json!({"op": "test", "path": "/metadata/resourceVersion", "value": observed.resource_version.to_string()}),
             json!({"op": "test", "path": format!("{path}/manager"), "value": labels::MANAGER}),
-            json!({"op": "replace", "path": format!("{path}/operation"), "value": "Apply"}),
+            if observed.is_applied {
+                json!({"op": "remove", "path": path})
+            } else {
+                json!({"op": "replace", "path": format!("{path}/operation"), "value": "Apply"})
+            },
         ];
         self.json_patch(api, key, operations).await
     }
 
-    /// All of an object of which only parts are kept, to be changed. Where its creation's fields have yet to become those of an apply, that is done on the
-    /// occasion: its answer tells all of the object too, and a read less is a tenth of what an edit takes.
-    async fn read_again(&self, key: &ObjectKey, known: &Observed) -> Result<Option<Observed>, ApplyError> {
-        let is_ours = known.owner.as_deref() == Some(self.uid) && !known.deleting;
-        if let Some(index) = known.created_entry.filter(|_| is_ours) {
-            match self.own_by_apply(&self.api(key), key, known, index).await {
-                Ok(found) => return Ok(Some(self.inventory.keep(&key.kind, found))),
-                // It has changed since it was seen, or is gone.
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-                Err(error) => return Err(self.failed(key, error)),
+    /// As much of an object, of which only parts are kept, as it takes to change it. That is all of it where parts are closed to others, and nothing more
+    /// where its applies are known to have been of something else than is wanted now. Where its creation's fields have to become those of an apply, that
+    /// is done on the occasion: its answer tells all of the object too.
+    async fn know_enough(&self, desired: &Object, known: Arc<Observed>) -> Result<Option<Arc<Observed>>, ApplyError> {
+        let key = &desired.key;
+        if known.owner.as_deref() == Some(self.uid) && !known.deleting {
+            match known.created_entry.filter(|_| takes_away(desired, &known)) {
+                Some(index) => match self.own_by_apply(&self.api(key), key, &known, index).await {
+                    Ok(found) => return Ok(Some(Arc::new(self.inventory.keep(&key.kind, found)))),
+                    // It has changed since it was seen, or is gone.
+                    Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+                    Err(error) => return Err(self.failed(key, error)),
+                },
+                None if closed_parts(&key.kind).is_empty() => return Ok(Some(known)),
+                None => {}
             }
         }
-        self.get(key).await
+        Ok(self.get(key).await?.map(Arc::new))
     }
 
     /// Deletes an object, if it is still the one that was seen, and keeps it there until all that it owns, such as pods, is gone. That it is
@@ -330,6 +342,11 @@ fn is_ending(status: &Status) -> bool {
 /// Whether a test in a JSON patch failed. What is wrong with the object itself would be told by its causes.
 fn is_test_that_failed(status: &Status) -> bool {
     status.code == 422 && status.details.as_ref().is_none_or(|details| details.causes.is_empty())
+}
+
+/// Whether anything may have to go that was applied before, or made: then nothing but an apply may hold it. What is unknown may have to.
+fn takes_away(desired: &Object, observed: &Observed) -> bool {
+    observed.shape() != Some(desired.shape())
 }
 
 /// Parts of an object in which nobody else may add anything, because it would open the instance, or send its visitors elsewhere.

@@ -21,7 +21,9 @@ pub struct Live {
     pub(super) identity: ObjectMeta,
     /// Where in `managedFields` our entry of its creation is.
     pub(super) created_entry: Option<usize>,
-    /// Whether the number of pods is a field of ours.
+    /// Whether there is an entry of our applies.
+    pub(super) is_applied: bool,
+    /// Whether the number of pods is a field of our applies.
     pub(super) owns_replicas: bool,
     /// Its fields as JSON, but for `apiVersion` and `kind`, which the items of a list don't have.
     pub(super) fields: Vec<(String, Box<RawValue>)>,
@@ -88,15 +90,24 @@ struct Entry {
 }
 
 impl Entry {
-    /// What our creation wrote.
+    /// What our creation wrote, or a change that was no apply.
     fn is_created(&self) -> bool {
-        self.manager.as_deref() == Some(labels::MANAGER) && self.operation.as_deref() == Some("Update") && self.subresource.is_none()
+        self.is_ours("Update")
+    }
+
+    /// What our applies wrote.
+    fn is_applied(&self) -> bool {
+        self.is_ours("Apply")
+    }
+
+    fn is_ours(&self, operation: &str) -> bool {
+        self.manager.as_deref() == Some(labels::MANAGER) && self.operation.as_deref() == Some(operation) && self.subresource.is_none()
     }
 
     fn sets_replicas(&self) -> bool {
         let fields = self.fields.as_ref().map(|fields| fields.get()).filter(|fields| fields.contains("f:replicas"));
         let fields = fields.and_then(|fields| serde_json::from_str::<Value>(fields).ok());
-        self.manager.as_deref() == Some(labels::MANAGER) && fields.is_some_and(|fields| fields.pointer("/f:spec/f:replicas").is_some())
+        fields.is_some_and(|fields| fields.pointer("/f:spec/f:replicas").is_some())
     }
 }
 
@@ -116,7 +127,8 @@ impl<'de> Visitor<'de> for LiveVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Live, A::Error> {
-        let mut live = Live { identity: ObjectMeta::default(), created_entry: None, owns_replicas: false, fields: Vec::new() };
+        let mut live =
+            Live { identity: ObjectMeta::default(), created_entry: None, is_applied: false, owns_replicas: false, fields: Vec::new() };
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
                 "apiVersion" | "kind" => {
@@ -155,7 +167,9 @@ impl Live {
         };
         let entries = identity.managed_fields.unwrap_or_default();
         self.created_entry = entries.iter().position(Entry::is_created);
-        self.owns_replicas = entries.iter().any(Entry::sets_replicas);
+        let applied = entries.iter().find(|entry| entry.is_applied());
+        self.is_applied = applied.is_some();
+        self.owns_replicas = applied.is_some_and(Entry::sets_replicas);
         let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(metadata.get())?;
         fields.retain(|name, _| name != "managedFields" && name != "resourceVersion");
         serde_json::value::to_raw_value(&fields)

@@ -1,9 +1,11 @@
 //! What is kept of an object of the cluster: who it is, and what decisions go by. All of it is kept only until it was found to be as wanted.
 
 use super::live::Live;
+use crate::api::labels;
 use crate::instance::render::Kind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -28,9 +30,11 @@ pub struct Observed {
     state: Box<str>,
     /// SHA-256 of all of it but its status.
     digest: [u8; 32],
-    /// Where in `managedFields` our entry of its creation is, which has to become one of an apply before the first apply.
+    /// Where in `managedFields` our entry of its creation is, which holds what it has until it is gone.
     pub created_entry: Option<usize>,
-    /// Whether the number of a Deployment's pods is a field of ours.
+    /// Whether there is an entry of our applies.
+    pub is_applied: bool,
+    /// Whether the number of a Deployment's pods is a field of our applies.
     pub owns_replicas: bool,
     compared: Mutex<Compared>,
 }
@@ -40,7 +44,7 @@ pub struct Observed {
 enum Compared {
     /// Not yet. All of it but its status, as JSON.
     Not(Box<str>),
-    /// It was found to be what is wanted and has this digest. All of it isn't kept any longer: that would be most of the operator's memory.
+    /// It was found to be what is wanted and has this mark. All of it isn't kept any longer: that would be most of the operator's memory.
     FoundToBe(Box<str>),
 }
 
@@ -60,6 +64,7 @@ impl Observed {
             state: state(kind, &live.fields).into(),
             digest: Sha256::digest(&content).into(),
             created_entry: live.created_entry,
+            is_applied: live.is_applied,
             owns_replicas: live.owns_replicas,
             compared: Mutex::new(Compared::Not(content.into())),
         }
@@ -77,12 +82,25 @@ impl Observed {
     /// Whether what has this digest was compared with it before, and found to be so. An object that changes is observed anew, so this holds
     /// for ever.
     pub fn is_known_to_be(&self, digest: &str) -> bool {
-        matches!(&*self.compared(), Compared::FoundToBe(known) if **known == *digest)
+        matches!(&*self.compared(), Compared::FoundToBe(mark) if digest_of(mark) == digest)
     }
 
-    /// What has this digest was compared with it, and found to be so.
-    pub fn was_found_to_be(&self, digest: String) {
-        *self.compared() = Compared::FoundToBe(digest.into());
+    /// What has this mark was compared with it, and found to be so.
+    pub fn was_found_to_be(&self, mark: String) {
+        *self.compared() = Compared::FoundToBe(mark.into());
+    }
+
+    /// What was applied last, or made, by its digest and that of which fields it had; none where nothing says so.
+    pub fn mark(&self) -> Option<String> {
+        match &*self.compared() {
+            Compared::FoundToBe(mark) => Some(mark.to_string()),
+            Compared::Not(content) => mark_of(content),
+        }
+    }
+
+    /// The digest of which fields were applied last, or made; none where nothing says so.
+    pub fn shape(&self) -> Option<String> {
+        self.mark()?.split_once('-').map(|(_, shape)| shape.to_owned())
     }
 
     /// Whether all of it is known.
@@ -120,6 +138,24 @@ fn state(kind: &Kind, fields: &[(String, Box<RawValue>)]) -> String {
     };
     let kept: Vec<_> = fields.iter().filter_map(|(field, value)| Some((field.as_str(), kept(field, value)?))).collect();
     object(kept.iter().map(|(field, value)| (*field, value.as_str())))
+}
+
+/// The digest of what was applied, of a mark.
+pub fn digest_of(mark: &str) -> &str {
+    mark.split('-').next().unwrap_or(mark)
+}
+
+/// What was applied last, as the object says itself.
+fn mark_of(content: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Marked {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        annotations: BTreeMap<String, String>,
+    }
+    serde_json::from_str::<Marked>(content).ok()?.metadata.annotations.remove(labels::APPLIED)
 }
 
 /// These fields of an object of JSON.
@@ -178,7 +214,8 @@ mod tests {
         let state = json!({"metadata": {"generation": 2}, "spec": {"replicas": 3}, "status": status});
         assert_eq!(observed.state(), state);
         assert_eq!((observed.uid.as_str(), observed.resource_version, observed.owner.as_deref()), ("u", 7, Some("t")));
-        assert_eq!((observed.created_entry, observed.owns_replicas, observed.deleting), (Some(1), true, false));
+        assert_eq!((observed.created_entry, observed.is_applied, observed.owns_replicas), (Some(1), false, false));
+        assert!(!observed.deleting);
     }
 
     #[test]
@@ -235,5 +272,22 @@ mod tests {
         object["metadata"]["ownerReferences"][0]["apiVersion"] = "tenantry.example/v1".into();
         let observed = Observed::new(&Kind::DEPLOYMENT, serde_json::from_value(object).unwrap());
         assert_eq!((observed.created_entry, observed.owns_replicas, observed.deleting, observed.owner), (None, false, true, None));
+    }
+
+    #[test]
+    fn what_was_applied_is_told_from_what_was_made() {
+        let mut object = deployment();
+        object["metadata"]["managedFields"][1]["operation"] = "Apply".into();
+        let unmarked = Observed::new(&Kind::DEPLOYMENT, serde_json::from_value(object.clone()).unwrap());
+        assert_eq!((unmarked.created_entry, unmarked.is_applied, unmarked.owns_replicas, unmarked.mark()), (None, true, true, None));
+        object["metadata"]["annotations"] = json!({"tenantry.dev/applied": "digest"});
+        let before_shapes = Observed::new(&Kind::DEPLOYMENT, serde_json::from_value(object.clone()).unwrap());
+        assert_eq!((before_shapes.mark().as_deref(), before_shapes.shape()), (Some("digest"), None));
+        object["metadata"]["annotations"] = json!({"tenantry.dev/applied": "digest-shape"});
+        let marked = Observed::new(&Kind::DEPLOYMENT, serde_json::from_value(object).unwrap());
+        assert_eq!(marked.shape().as_deref(), Some("shape"));
+        marked.was_found_to_be("digest-another".into());
+        assert!(marked.is_known_to_be("digest") && !marked.is_known_to_be("digest-another"));
+        assert_eq!(marked.shape().as_deref(), Some("another"));
     }
 }

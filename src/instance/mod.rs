@@ -14,6 +14,7 @@ pub mod placement;
 pub mod quantity;
 pub mod render;
 pub mod resolve;
+pub mod shape;
 mod sizing;
 pub mod template;
 

@@ -1,5 +1,6 @@
 //! What somebody else changes is put back, and what somebody else owns is left alone.
 
+use crate::support::program::{code, said, tenantry};
 use crate::support::{LIMIT, Tenant, World, merge, wait_until};
 use serde_json::{Value, json};
 
@@ -160,6 +161,53 @@ async fn what_is_no_longer_wanted_is_pruned() {
     world.create(&theirs).await;
     tenant.change(json!({"settings": {"LANGUAGE_CODE": "de"}})).await.ready().await;
     assert!(tenant.find("ConfigMap", "theirs").await.is_some());
+}
+
+#[tokio::test]
+async fn what_is_taken_out_of_an_object_goes_however_often_it_was_changed_before() {
+    let world = World::new().await;
+    let components =
+        |env: Value| json!({"components": [{"name": "web", "command": ["serve"], "port": 8000, "expose": {"path": "/"}, "env": env}]});
+    let mut product = components(json!({"FIRST": "1", "SECOND": "1"}));
+    product["settings"] = ["FIRST_SETTING", "SECOND_SETTING"].map(|name| json!({"env": name, "tenantMaySet": true})).to_vec().into();
+    let blueprint = world.blueprint(product).await;
+    let settings = json!({"FIRST_SETTING": "1", "SECOND_SETTING": "1"});
+    let tenant = Tenant::new("taken-out").with(json!({"blueprint": blueprint, "settings": settings})).create_in(&world).await;
+    tenant.ready().await;
+    // Other values, then less of what was made, then less of what was applied.
+    for (first, second) in [(json!("2"), json!("2")), (Value::Null, json!("2")), (Value::Null, json!("3")), (Value::Null, Value::Null)] {
+        let mut env = json!({"FIRST": first, "SECOND": second});
+        env.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        world.merge("Blueprint", None, &blueprint, &json!({"spec": components(env.clone())})).await;
+        tenant.change(json!({"settings": {"FIRST_SETTING": first, "SECOND_SETTING": second}})).await.ready().await;
+        wait_until("all of it is there and no more", LIMIT, async || {
+            let (web, kept) = (tenant.object("Deployment", "web").await, tenant.object("ConfigMap", "settings").await);
+            let variables = web["spec"]["template"]["spec"]["containers"][0]["env"].as_array().cloned().unwrap_or_default();
+            let is_so = |(name, value): (&str, &Value)| {
+                let variable = variables.iter().find(|variable| variable["name"] == name).map(|variable| &variable["value"]);
+                let setting = kept["data"].get(format!("{name}_SETTING"));
+                let wanted = Some(value).filter(|value| !value.is_null());
+                variable == wanted && setting == wanted
+            };
+            let is_whole = [("FIRST", &first), ("SECOND", &second)].into_iter().all(is_so);
+            if is_whole { Ok(()) } else { Err(format!("{variables:?} {}", kept["data"])) }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_applied_before_shapes_were_told_is_not_written_again() {
+    let tenant = Tenant::new("before").ready().await;
+    let mark = async || tenant.object("Deployment", "web").await["metadata"]["annotations"]["tenantry.dev/applied"].clone();
+    let digest = mark().await.as_str().unwrap().split_once('-').expect("a shape").0.to_owned();
+    let patch = json!({"metadata": {"annotations": {"tenantry.dev/applied": digest}}});
+    tenant.world.merge("Deployment", Some(&tenant.namespace), "web", &patch).await;
+    let asked = tenantry(&["reconcile", &tenant.name]).await;
+    assert_eq!(code(&asked), 0, "{}", said(&asked));
+    assert_eq!(mark().await, digest);
+    tenant.change(json!({"settings": {"LANGUAGE_CODE": "de"}})).await.ready().await;
+    assert!(mark().await.as_str().unwrap().contains('-'));
 }
 
 #[tokio::test]

@@ -59,6 +59,28 @@ async fn a_new_tenant_costs_a_write_for_each_object_and_a_few_more() {
 }
 
 #[tokio::test]
+async fn an_edit_costs_a_write_for_each_object_that_it_changes_and_reads_nothing() {
+    let (_alone, world) = World::alone().await;
+    install_planner();
+    let _operator = world.environment.start_leader().await;
+    let tenant = Tenant::new("edited").with(json!({"blueprint": "planner", "plan": "enterprise", "settings": {"TIME_ZONE": "UTC"}}));
+    let tenant = tenant.create_in(&world).await;
+    tenant.ready().await;
+    for zone in ["Etc/GMT", "Etc/UTC"] {
+        Audit::begin().settle().await;
+        let audit = Audit::begin();
+        tenant.change(json!({"settings": {"TIME_ZONE": zone}})).await.ready().await;
+        audit.settle().await;
+        let (mut writes, reads) = (audit.writes(), audit.reads());
+        writes.retain(|request| request.resource != "events" && request.resource != "tenants/status");
+        let deployments = tenant.objects("Deployment").await.len();
+        assert_eq!(writes.len(), 1 + deployments, "the settings, and each Deployment, but\n{}", summary(&writes));
+        assert!(reads.is_empty(), "{}", summary(&reads));
+    }
+    tenant.change(json!({"deletion": {"policy": "Delete"}})).await.delete().await.gone().await;
+}
+
+#[tokio::test]
 async fn a_second_pass_writes_that_it_was_made_and_a_restarted_operator_writes_nothing() {
     let (_alone, world) = World::alone().await;
     install_planner();

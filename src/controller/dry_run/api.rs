@@ -48,8 +48,8 @@ struct State {
 /// What was asked of an object before its last request.
 #[derive(Clone, Default)]
 struct Begun {
-    /// The fields that the operator set when it made the object, where they have become those of an apply.
-    creation: Option<Value>,
+    /// The fields that nothing but the operator's applies holds any longer, where something else has held them.
+    held_by_applies: Option<Value>,
     /// Parts that were replaced, and by what.
     replaced: Vec<(String, Value)>,
     /// What others than the operator's usual manager applied.
@@ -198,9 +198,12 @@ impl Begun {
         }
         for operation in patch.as_array().into_iter().flatten().filter(|operation| operation["op"] != "test") {
             let path = operation["path"].as_str().unwrap_or_default();
-            match path.strip_prefix(MANAGED_FIELDS).and_then(|rest| rest.split('/').next()) {
-                Some(index) => self.creation = answered.pointer(&format!("{MANAGED_FIELDS}{index}/fieldsV1")).cloned(),
-                None => self.replaced.push((path.to_owned(), operation["value"].clone())),
+            if path.starts_with(MANAGED_FIELDS) {
+                let mut entries = answered["metadata"]["managedFields"].as_array().into_iter().flatten();
+                let applied = entries.find(|entry| entry["manager"] == labels::MANAGER && entry["operation"] == "Apply");
+                self.held_by_applies = applied.map(|entry| entry["fieldsV1"].clone());
+            } else {
+                self.replaced.push((path.to_owned(), operation["value"].clone()));
             }
         }
     }
@@ -208,11 +211,11 @@ impl Begun {
     /// Brings what an apply answered to what it would have answered after all that; tells whether that is anything else.
     fn adds_to(&self, object: &mut Value, wanted: &Value) -> bool {
         let before = object.clone();
-        if let Some(creation) = &self.creation {
+        if let Some(held) = &self.held_by_applies {
             let others: Vec<_> = before["metadata"]["managedFields"].as_array().into_iter().flatten().cloned().collect();
             let others: Vec<_> =
                 others.iter().filter(|entry| entry["manager"] != labels::MANAGER).map(|entry| &entry["fieldsV1"]).collect();
-            give_up(creation, &others, Some(wanted), object);
+            give_up(held, &others, Some(wanted), object);
         }
         for (path, value) in &self.replaced {
             if let Some(part) = object.pointer_mut(path) {

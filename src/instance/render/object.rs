@@ -2,6 +2,7 @@
 
 use super::Kind;
 use crate::instance::digest;
+use crate::instance::shape::Shape;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -57,6 +58,11 @@ impl Object {
     /// Digest of what is wanted.
     pub fn digest(&self) -> String {
         digest::of(&self.content)
+    }
+
+    /// Digest of which fields are wanted.
+    pub fn shape(&self) -> String {
+        digest::of(&Shape::of(&self.content))
     }
 
     /// The same, starting with so many pods.
