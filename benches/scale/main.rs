@@ -59,11 +59,14 @@ struct Options {
     /// Without the console.
     #[arg(long)]
     without_console: bool,
+    /// Only the console, and its part of docs/performance.md.
+    #[arg(long, conflicts_with = "without_console")]
+    only_console: bool,
     /// Measures nothing and writes docs/performance.md anew from what was measured last.
     #[arg(long)]
     report: bool,
     /// Goes on where a measurement ended before its end, if commit, machine and all else that was asked for are the same.
-    #[arg(long, conflicts_with_all = ["quick", "brief", "report"])]
+    #[arg(long, conflicts_with_all = ["quick", "brief", "only_console", "report"])]
     resume: bool,
     /// A single run, in the environment that the bench made for it: what to do, as JSON, and where the result goes.
     #[arg(long, hide = true, num_args = 2)]
@@ -89,17 +92,27 @@ fn main() {
         return;
     }
     let results = measure(&options);
-    println!("{}", report::table(&results));
+    if !options.only_console {
+        println!("{}", report::table(&results));
+    }
+    println!("{}", report::console(&results).unwrap_or_default());
     if options.counts() {
-        std::fs::write(kept, serde_json::to_string_pretty(&results).expect("JSON")).expect("the results are kept");
         report::write(&results);
+    }
+    if options.is_whole() {
+        std::fs::write(kept, serde_json::to_string_pretty(&results).expect("JSON")).expect("the results are kept");
     }
 }
 
 impl Options {
-    /// Whether what is measured is kept.
+    /// Whether what is measured belongs on the page.
     fn counts(&self) -> bool {
         !self.quick && !self.brief
+    }
+
+    /// Whether all of the page is measured, and kept to be reported again.
+    fn is_whole(&self) -> bool {
+        self.counts() && !self.only_console
     }
 }
 
@@ -118,9 +131,15 @@ async fn run(spec: Spec) -> Run {
     }
 }
 
-/// All runs: first how many requests in flight suit the bare client best, then the operator and the bare client in turns.
+/// All runs: the console; then how many requests in flight suit the bare client best; then the operator and the bare client in turns.
 fn measure(options: &Options) -> Results {
     let mut series = Series::begin(options);
+    if !options.without_console {
+        series.run(&Spec::Console { tenants: if options.quick { 100 } else { CONSOLE_TENANTS } });
+    }
+    if options.only_console {
+        return series.end();
+    }
     let sizes = if options.quick { vec![30] } else { options.tenants.clone() };
     let (smallest, largest) = (sizes.iter().min().copied().unwrap_or_default(), sizes.iter().max().copied().unwrap_or_default());
     let mut best = 16;
@@ -152,9 +171,6 @@ fn measure(options: &Options) -> Results {
             };
             series.run(&spec);
         }
-    }
-    if !options.without_console {
-        series.run(&Spec::Console { tenants: if options.quick { 100 } else { CONSOLE_TENANTS } });
     }
     series.end()
 }
@@ -194,7 +210,7 @@ impl Series {
             earlier = std::mem::take(&mut before.runs);
             results = before;
         }
-        let unfinished = options.counts().then_some(unfinished);
+        let unfinished = options.is_whole().then_some(unfinished);
         Self { stage: Stage::new(options.postgres.clone()), unfinished, earlier: earlier.into_iter(), results }
     }
 

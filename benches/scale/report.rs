@@ -6,9 +6,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-const BEGIN: &str = "<!-- measured: made by dev/bench -->";
-const END: &str = "<!-- end of what was measured -->";
-
 /// One figure at one number of tenants.
 struct Value {
     shown: String,
@@ -225,12 +222,7 @@ fn check_objects(all: &[Runs<'_>]) {
 pub fn table(results: &Results) -> String {
     let all = Runs::of(results);
     check_objects(&all);
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "Measured on {} at commit `{}`: {}, Kubernetes 1.37.2 on simulated nodes, Postgres {}. Beside it, the machine was {}.\n",
-        results.begun, results.commit, results.machine, results.postgres, results.beside
-    );
+    let mut text = measured_on(results);
     text += &row(["figure", "bar"].into_iter().map(str::to_owned).chain(all.iter().map(|runs| count(runs.tenants))).chain(["".to_owned()]));
     text += &row((0..all.len() + 3).map(|_| "---".to_owned()));
     for figure in &FIGURES {
@@ -248,13 +240,20 @@ pub fn table(results: &Results) -> String {
         let _ = writeln!(text, "\n{line}");
     }
     let _ = writeln!(text, "\n{}", behind(&all));
-    text + &results.runs.iter().filter_map(console).collect::<String>()
+    text
 }
 
-/// The console's figures, which are of more tenants than anything else.
-fn console(run: &Run) -> Option<String> {
-    let Run::Console(run) = run else { return None };
-    let mut text = format!("The console over {} tenants:\n\n", count(run.tenants));
+fn measured_on(results: &Results) -> String {
+    format!(
+        "Measured on {} at commit `{}`: {}, Kubernetes 1.37.2 on simulated nodes, Postgres {}. Beside it, the machine was {}.\n\n",
+        results.begun, results.commit, results.machine, results.postgres, results.beside
+    )
+}
+
+/// The console's figures, which are of more tenants than anything else; none where it wasn't measured.
+pub fn console(results: &Results) -> Option<String> {
+    let run = results.runs.iter().find_map(|run| if let Run::Console(run) = run { Some(run) } else { None })?;
+    let mut text = format!("The console over {} tenants. {}", count(run.tenants), measured_on(results));
     text += &row(["page", "bar", "median, s", "p99, s", "bar", "KB with all its files", ""].map(str::to_owned).into_iter());
     text += &row((0..7).map(|_| "---".to_owned()));
     for page in &run.asked {
@@ -274,7 +273,7 @@ fn console(run: &Run) -> Option<String> {
     }
     let _ = writeln!(
         text,
-        "\nThe first visitor, for whom all tenants are read, waits {:.2} s, which is {:.2} times what a bare client takes to list them ({:.2} s). The console then holds {:.0} MiB.\n",
+        "\nThe first visitor, for whom all tenants are read, waits {:.2} s, which is {:.2} times what a bare client takes to list them ({:.2} s). The console then holds {:.0} MiB.",
         run.first,
         run.first / run.list,
         run.list,
@@ -397,14 +396,27 @@ fn duration(seconds: f64) -> String {
     if seconds < 60.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }
 
-/// Puts table and plot into the documentation.
+/// Puts tables and plot into the documentation, as far as they were measured.
 pub fn write(results: &Results) {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let page = docs.join("performance.md");
-    let text = std::fs::read_to_string(&page).expect("docs/performance.md");
-    let (before, rest) = text.split_once(BEGIN).expect("the place for the table in docs/performance.md");
-    let (_, after) = rest.split_once(END).expect("the end of the table in docs/performance.md");
-    plot::draw(&Runs::of(results), &docs.join("performance.svg"));
-    let plot = "![Time, memory and start against the number of tenants](performance.svg)";
-    std::fs::write(page, format!("{before}{BEGIN}\n\n{}\n{plot}\n\n{END}{after}", table(results))).expect("docs/performance.md is written");
+    let mut text = std::fs::read_to_string(&page).expect("docs/performance.md");
+    let runs = Runs::of(results);
+    if !runs.is_empty() {
+        plot::draw(&runs, &docs.join("performance.svg"));
+        let plot = "![Time, memory and start against the number of tenants](performance.svg)";
+        text = with_part(&text, "what was measured", &format!("{}\n{plot}\n", table(results)));
+    }
+    if let Some(console) = console(results) {
+        text = with_part(&text, "the console", &console);
+    }
+    std::fs::write(page, text).expect("docs/performance.md is written");
+}
+
+/// The page with another text in this part of it.
+fn with_part(page: &str, name: &str, text: &str) -> String {
+    let (begin, end) = (format!("<!-- {name}: made by dev/bench -->"), format!("<!-- end of {name} -->"));
+    let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("docs/performance.md has no {begin}"));
+    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("docs/performance.md has no {end}"));
+    format!("{before}{begin}\n\n{text}\n{end}{after}")
 }
