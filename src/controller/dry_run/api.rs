@@ -302,4 +302,19 @@ mod tests {
         assert_eq!(object, json!({"spec": {"replicas": 3, "rules": [1], "others": true}}));
         assert!(!Begun::default().adds_to(&mut object, &json!({})));
     }
+
+    #[test]
+    fn where_the_creations_entry_goes_what_applies_have_set_goes() {
+        let fields = json!({"f:spec": {"f:old": {}, "f:kept": {}}});
+        // Another's entry has moved to where the creation's was.
+        let entries = json!([{"manager": "tenantry", "operation": "Apply", "fieldsV1": fields},
+                             {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {"f:theirs": {}}}}]);
+        let goes = json!([{"op": "remove", "path": "/metadata/managedFields/1"}]);
+        let mut begun = Begun::default();
+        let path = "/api/v1/namespaces/tenant-acme/configmaps/settings";
+        begun.note(&asked(Method::PATCH, path, JSON_PATCH), goes, &json!({"metadata": {"managedFields": entries}}));
+        let mut object = json!({"spec": {"old": 1, "kept": 2, "theirs": 3}});
+        assert!(begun.adds_to(&mut object, &json!({"spec": {"kept": 2}})));
+        assert_eq!(object, json!({"spec": {"kept": 2, "theirs": 3}}));
+    }
 }
