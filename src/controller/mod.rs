@@ -1,6 +1,7 @@
 //! Keeps every tenant's instance true: watches fill the inventory and wake tenants, workers reconcile them one by one.
 
 mod apply;
+mod comparison;
 mod context;
 pub mod dry_run;
 mod grants;
